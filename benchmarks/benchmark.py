@@ -1,0 +1,160 @@
+"""`distill benchmark`: exported students side by side on this host, as JSON and as two pages that read it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import latency, machine, memory, report
+from distill.annotation import AXES
+from distill.errors import DistillError
+from distill.files import plain, sha256_of, write_json, write_text
+from distill.progress import Progress
+from distill.student import Student
+
+
+def benchmark(
+    models: Sequence[Path],
+    *,
+    output: Path,
+    truth: Path | None = None,
+    audio: Path | None = None,
+    rounds: int = 30,
+    seconds: Sequence[float] = (1, 3, 5, 10),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure exported students and write benchmark.json, report.html and report.md into the folder `output`.
+
+    models: ONNX files of `distill export`; ratios are to the first. truth: a CSV of ratings, audio: the root of its
+    files; without them agreement (CCC) is null. rounds: timed answers a model and length. seconds: clip lengths.
+    seed: draws the order of turns and the noise that is answered. Returns what benchmark.json holds.
+
+    Raises:
+        DistillError: a model cannot be used, the output cannot be written, the request contradicts itself. All of that
+            is found before the clock runs.
+    """
+    _reject_contradictions(models, truth=truth, audio=audio, rounds=rounds, seconds=seconds)
+    _reject_unwritable(output)
+    students = _open(models, seconds)
+    agreements = _agreements(students, truth, audio)
+    latencies = latency.measure(students, seconds=seconds, rounds=rounds, seed=seed)
+    peaks = _peaks(students)
+    record = {
+        "machine": machine.describe(),
+        "settings": _settings(seconds, rounds=rounds, seed=seed),
+        "models": [
+            {
+                **_identity(student),
+                "latency_ms": timed,
+                "ratio_to_first": latency.ratios(timed, latencies[0]),
+                "peak_rss_bytes": peak,
+                **agreement,
+            }
+            for student, timed, peak, agreement in zip(students, latencies, peaks, agreements, strict=True)
+        ],
+        "devices": {},
+    }
+    return _written(plain(record), output)
+
+
+def _reject_contradictions(
+    models: Sequence[Path], *, truth: Path | None, audio: Path | None, rounds: int, seconds: Sequence[float]
+) -> None:
+    if not models:
+        raise DistillError("no model given; name at least one student.onnx")
+    if rounds < 1 or not seconds or min(seconds) <= 0:
+        raise DistillError("nothing to time: at least one round and one clip length above zero are needed")
+    if (truth is None) != (audio is None):
+        raise DistillError("agreement needs both: --truth, a CSV of ratings, and --audio, the root of its files")
+    if truth is not None and not truth.is_file():
+        raise DistillError(f"{truth}: no such file of ratings")
+    if audio is not None and not audio.is_dir():
+        raise DistillError(f"{audio}: no such folder of audio")
+
+
+def _reject_unwritable(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise DistillError(f"{output}: the report cannot be written there ({error.strerror})") from None
+
+
+def _open(models: Sequence[Path], seconds: Sequence[float]) -> list[Student]:
+    students = [Student(model, threads=1) for model in models]
+    for student in students:
+        _try(student, [length for length in seconds if latency.accepts(student, length)])
+    return students
+
+
+def _try(student: Student, seconds: Sequence[float]) -> None:
+    """One answer at every length: what fails here would otherwise fail in the middle of the timing."""
+    for length in seconds:
+        try:
+            shape = student(latency.noise(length, seed=0)).shape
+        except Exception as error:  # onnxruntime raises its own types from C++
+            reason = str(error).splitlines()[0][:200]
+            raise DistillError(f"{student.path}: it does not answer a clip of {length:g} s ({reason})") from None
+        if shape != (1, len(AXES)):
+            raise DistillError(
+                f"{student.path}: it answers a clip of {length:g} s with shape {list(shape)}, not [1, 3]"
+            )
+
+
+def _agreements(students: Sequence[Student], truth: Path | None, audio: Path | None) -> list[dict[str, Any]]:
+    if truth is None or audio is None:
+        return [{"ccc": None, "n_truth": 0} for _ in students]
+    from distill.evaluate import evaluate
+
+    results = [evaluate(student=student.path, truth=truth, audio=audio) for student in students]
+    return [{"ccc": result["ccc"], "n_truth": result["n"]} for result in results]
+
+
+def _peaks(students: Sequence[Student]) -> list[dict[str, int]]:
+    peaks = []
+    with Progress("weighing memory", total=len(students), unit="processes") as progress:
+        for student in students:
+            peaks.append(memory.in_fresh_process(student.path))
+            progress.advance()
+    return peaks
+
+
+def _settings(seconds: Sequence[float], *, rounds: int, seed: int) -> dict[str, Any]:
+    return {
+        "rounds": rounds,
+        "seconds": list(seconds),
+        "warmup": latency.WARMUP,
+        "interleaved": True,
+        "seed": seed,
+        "memory_seconds": memory.SECONDS,
+    }
+
+
+def _identity(student: Student) -> dict[str, Any]:
+    card = student.card
+    return {
+        "path": student.path.as_posix(),
+        "name": card.name,
+        "bytes": student.path.stat().st_size,
+        "sha256": sha256_of(student.path),
+        "parameters": card.parameters,
+        "trainable": card.trainable,
+        "macs_per_second": card.macs_per_second,
+        "tokens_per_second": card.tokens_per_second,
+        "hop_ms": card.hop_ms,
+        "licence": card.licence,
+        "data_licence": card.data_licence,
+        "derived": card.derived,
+        "precision": card.precision,
+    }
+
+
+def _written(record: dict[str, Any], output: Path) -> dict[str, Any]:
+    """The JSON first: should a page fail, the measurement is not lost."""
+    write_json(output / "benchmark.json", record)
+    write_text(output / "report.html", report.render(record))
+    write_text(output / "report.md", report.markdown(record))
+    return record

@@ -1,0 +1,38 @@
+"""The command of the benchmarks' room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from distill.options import audio_option, existing, json_option, output_option, seed_option, show
+
+
+@click.command()
+@click.argument("models", type=existing, nargs=-1, required=True)
+@output_option("Folder of the report.")
+@click.option("--truth", type=existing, help="Ratings to compare the answers with.")
+@audio_option
+@click.option("--rounds", type=click.IntRange(3), default=30, show_default=True, help="Timed rounds, interleaved.")
+@seed_option
+@json_option
+def benchmark(as_json: bool, **options: Any) -> None:
+    """Measure students on this host: bytes, parameters, operations, latency, memory, CCC; JSON, HTML, Markdown.
+
+    \b
+    Example:
+      distill benchmark student.onnx -o report/
+    """
+    from benchmarks.benchmark import benchmark as run
+
+    show(run(**options), as_json, lambda result: "\n".join(map(_line, result["models"])))
+
+
+def _line(model: dict[str, Any]) -> str:
+    at_5 = model["latency_ms"]["5"]
+    return (
+        f"{model['path']}: {model['bytes']:,} bytes, 5 s of audio in {at_5['median']:.1f} ms "
+        f"({at_5['p10']:.1f} to {at_5['p90']:.1f}; this host, one thread), "
+        f"peak memory {model['peak_rss_bytes']['model'] / 1e6:.0f} MB over the runtime"
+    )

@@ -1,0 +1,177 @@
+"""benchmark.json as two pages. They compute nothing: every number is in the JSON."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import charts, tables
+from benchmarks.tables import Table
+from benchmarks.units import significant, whole
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, what is to be known about the figures, the picture (or None) and its table."""
+
+    title: str
+    note: str
+    picture: str | None
+    table: Table
+
+
+def render(record: Record) -> str:
+    """The page report.html: one file, no scripts, no network. record: what benchmark.json holds."""
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    body = "\n".join(_section(section) for section in sections(record))
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{html.escape(_title(record))}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<header>
+<p class="kicker">distill benchmark</p>
+<h1>{html.escape(_title(record))}</h1>
+<p class="lead">{html.escape(where(record))}</p>
+</header>
+{body}
+<footer>Drawn from <code>benchmark.json</code> beside this page, which holds every number in full.</footer>
+</main>
+</body>
+</html>
+"""
+
+
+def markdown(record: Record) -> str:
+    """The page report.md: the same tables under the same headings. record: what benchmark.json holds."""
+    parts = [f"# distill benchmark: {tables.plain_markdown(_title(record))}", tables.plain_markdown(where(record))]
+    for section in sections(record):
+        parts += [f"## {section.title}", section.note, tables.as_markdown(section.table).rstrip()]
+    return "\n\n".join([*parts, "Every number is in `benchmark.json`, which lies beside this page."]) + "\n"
+
+
+def summary(record: Record) -> str:
+    """The first table as aligned text for a terminal, under a line that says where it was measured."""
+    return f"{where(record)}\n\n{tables.as_text(tables.glance(record))}"
+
+
+def where(record: Record) -> str:
+    """One sentence on what the figures are and are not."""
+    machine, settings = record["machine"], record["settings"]
+    threads = "one thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
+    return (
+        f"Host figures, {threads}: {machine['cpu']}, onnxruntime {machine['onnxruntime']}, "
+        f"{machine['system']}, {machine['date']}. "
+        f"{whole(settings['rounds'])} rounds, models interleaved. They are not figures of an edge device."
+    )
+
+
+def sections(record: Record) -> list[Section]:
+    """What both pages show, in their order."""
+    found = [_glance(record)]
+    if any(model["ccc"] for model in record["models"]):
+        found.append(_agreement(record))
+    return [
+        *found,
+        *_latency(record),
+        _memory(record),
+        _parameters(record),
+        _macs(record),
+        _origin(record),
+        _conditions(record),
+    ]
+
+
+def _glance(record: Record) -> Section:
+    length = tables.headline_length(record)
+    note = (
+        f"Latency is the median for a clip of {length} s (host, one thread); "
+        "the ratio is to the first model, measured in turns with it. Memory is what the model adds to the runtime."
+    )
+    return Section("At a glance", note, None, tables.glance(record))
+
+
+def _agreement(record: Record) -> Section:
+    note = "Concordance correlation (CCC) with the ratings, 1 at best, and its 95 % bootstrap interval over clips."
+    return Section("Agreement", note, charts.agreement_by_size(record), tables.agreement(record))
+
+
+def _latency(record: Record) -> list[Section]:
+    rounds = whole(record["settings"]["rounds"])
+    note = f"Host, one thread. Medians of {rounds} interleaved rounds; whiskers span the 10th to the 90th percentile."
+    per_length = f"{note} RTF is the median over the clip's length, the ratio that to the first model's median."
+    return [
+        Section("Latency by file size", note, charts.latency_by_size(record), tables.by_size(record)),
+        Section("Latency by clip length", per_length, charts.latency_by_length(record), tables.by_length(record)),
+    ]
+
+
+def _memory(record: Record) -> Section:
+    seconds = significant(record["settings"]["memory_seconds"], 1)
+    note = (
+        "Host, a fresh process for each model: the peak after importing onnxruntime and numpy (runtime), and what "
+        f"loading the model and answering {seconds} s of audio adds to it."
+    )
+    return Section("Peak resident memory", note, charts.memory_split(record), tables.memory(record))
+
+
+def _parameters(record: Record) -> Section:
+    note = "Numbers that the file carries, as its own metadata counts them."
+    return Section("Parameters", note, charts.parameters(record), tables.parameters(record))
+
+
+def _macs(record: Record) -> Section:
+    note = (
+        "Multiply-accumulates for each second of audio (MAC/s), taken at a clip of 5 s, from the file's own metadata."
+    )
+    return Section("Computation", note, charts.macs(record), tables.work(record))
+
+
+def _origin(record: Record) -> Section:
+    note = "The weights and the data they learned from have a licence each. A derived axis was never measured."
+    return Section("Licences and files", note, None, tables.origin(record))
+
+
+def _conditions(record: Record) -> Section:
+    return Section("Conditions", "What the host figures were taken on, and how.", None, tables.conditions(record))
+
+
+def _title(record: Record) -> str:
+    names = tables.labels(record["models"])
+    return (
+        names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more" if len(names) > 3 else ", ".join(names)
+    )
+
+
+def _section(section: Section) -> str:
+    figure = f"<figure>{section.picture}</figure>\n" if section.picture else ""
+    return (
+        f"<section>\n<h2>{html.escape(section.title)}</h2>\n<p>{html.escape(section.note)}</p>\n"
+        f"{figure}{_table(section)}\n</section>"
+    )
+
+
+def _table(section: Section) -> str:
+    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in section.table.columns)
+    rows = "\n".join(_row(row) for row in section.table.rows)
+    kind = "numbers" if section.table.numeric else "text"
+    return (
+        f'<div class="scroll"><table class="{kind}"><caption>{html.escape(section.title)}</caption>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
+    )
+
+
+def _row(row: tuple[str, ...]) -> str:
+    cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+    return f'<tr><th scope="row">{html.escape(row[0])}</th>{cells}</tr>'

@@ -1,0 +1,103 @@
+"""Arousal, dominance, valence: their one order, and the protocol at which teachers and students meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+#: The one order of the three axes, from the label table to the firmware.
+AXES = ("arousal", "dominance", "valence")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Answers for a batch. Columns follow `AXES`; an axis that the annotator lacks is NaN.
+
+    adv: float32 [batch, 3], about 0..1, never clipped.
+    spread: float32 [batch, 3], standard deviation over annotators or views, or None where one answered once.
+    embedding: float32 [batch, dimensions], or None.
+    """
+
+    adv: Any
+    spread: Any = None
+    embedding: Any = None
+
+
+@dataclass(frozen=True)
+class TeacherCard:
+    """What is known of a teacher before it is loaded: the columns of `distill teachers`.
+
+    axes: the axes it answers, a subset of `AXES` in that order; derived: those of them that were never measured.
+    range: the range of the answers, as published. normalisation: what it does to the samples, in words.
+    shortest_seconds, longest_seconds: clips outside are failures, or cut into windows.
+    """
+
+    name: str
+    source: str
+    revision: str
+    licence: str
+    data_licence: str
+    parameters: int
+    axes: tuple[str, ...]
+    derived: tuple[str, ...]
+    range: tuple[float, float]
+    trained_on: str
+    bundled: bool
+    normalisation: str
+    gain_invariant: bool
+    sampling_rate: int
+    shortest_seconds: float
+    longest_seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The card as plain JSON types.
+
+        >>> card = TeacherCard("t", "here", "1", "MIT", "CC0-1.0", 1, AXES, (), (0, 1), "speech", True, "none", True, 16000, 0.3, 30)
+        >>> card.as_dict()["axes"]
+        ['arousal', 'dominance', 'valence']
+        """
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+class Annotator(Protocol):
+    """A teacher, wherever it comes from."""
+
+    @property
+    def card(self) -> TeacherCard: ...
+
+    def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
+        """Annotate a padded batch.
+
+        signals: float32 [batch, samples] on any device, padded with anything behind `lengths` [batch] (samples).
+        What stands in the padding never changes the answer.
+        """
+        ...
+
+
+def shown_axes(axes: Sequence[str]) -> tuple[str, ...]:
+    """`axes` in the one order.
+
+    >>> shown_axes(["valence", "arousal"])
+    ('arousal', 'valence')
+
+    Raises:
+        ValueError: an axis is not one of `AXES`.
+    """
+    unknown = sorted(set(axes) - set(AXES))
+    if unknown:
+        raise ValueError(f"unknown axis {unknown[0]!r}: the axes are {', '.join(AXES)}")
+    return tuple(axis for axis in AXES if axis in axes)
+
+
+def axis_columns(rows: Sequence[Any]) -> np.ndarray:
+    """Rows of (arousal, dominance, valence), None where an axis is lacking, as float32 [rows, 3] with NaN.
+
+    >>> axis_columns([(0.5, None, 0.25)]).tolist()
+    [[0.5, nan, 0.25]]
+    """
+    return np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=np.float32).reshape(
+        -1, len(AXES)
+    )

@@ -1,0 +1,90 @@
+"""The front door: a table from command name to function. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from distill.errors import DistillError
+
+#: Each stage keeps its commands beside it; they parse, call the stage's public function, and print.
+COMMANDS = {
+    "label": "teacher.commands:label",
+    "train-teacher": "teacher.commands:train_teacher",
+    "teachers": "teacher.commands:teachers",
+    "train-student": "students.commands:train_student",
+    "students": "students.commands:students",
+    "export": "export.commands:export",
+    "benchmark": "benchmarks.commands:benchmark",
+    "predict": "distill.commands:predict",
+    "evaluate": "distill.commands:evaluate",
+    "run": "distill.commands:run",
+    "demo": "distill.commands:demo",
+}
+
+#: Which extra brings a package that is missing.
+_EXTRAS = {"librosa": "label", "pyarrow": "label", "yaml": "label", "sklearn": "label", "scipy": "label",
+           "torch": "train", "onnx": "train", "safetensors": "train"}  # fmt: skip
+
+
+def find(where: str) -> Any:
+    """What stands at "module:name". The front door knows the rooms by such strings alone."""
+    module, name = where.split(":")
+    return getattr(import_module(module), name)
+
+
+class FrontDoor(click.Group):
+    """Commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = find(COMMANDS[cmd_name])
+        return command
+
+
+@click.command(cls=FrontDoor, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="distill")
+def door() -> None:
+    """Distil a large speech-emotion teacher into a student that fits a hearing aid.
+
+    \b
+    audio --label--> label table --train-student--> run --export--> student.onnx --benchmark--> report
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; what the user can mend is one line on standard error and exit code 1."""
+    try:
+        sys.exit(door.main(args=arguments, prog_name="distill", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _leave("interrupted; what was finished is kept, and the same command goes on from there", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except DistillError as error:
+        _leave(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _EXTRAS:
+            raise
+        _leave(f"this command needs {package}; from the checkout: pip install '.[{_EXTRAS[package]}]'")
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _leave(f"{error.filename or 'writing'}: {error.strerror}")
+
+
+def _leave(reason: str, code: int = 1) -> None:
+    print("distill: " + " ".join(reason.split()), file=sys.stderr)
+    sys.exit(code)

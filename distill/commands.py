@@ -1,0 +1,110 @@
+"""The commands that need only an exported file, and those that chain the others: predict, evaluate, run, demo."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from distill.options import audio_option, existing, json_option, seed_option, show, where_option
+
+
+@click.command()
+@click.argument("source", metavar="CLIP")
+@click.option("--student", type=existing, required=True, help="The exported student (.onnx).")
+@click.option("--window", type=click.FloatRange(0, min_open=True), help="Answer windows of this many seconds.")
+@click.option("--hop", type=click.FloatRange(0, min_open=True), help="Seconds from one window to the next.")
+@click.option("--rate", "sampling_rate", default=16000, show_default=True, help="Sampling rate of raw PCM in Hz.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+def predict(source: str, as_json: bool, **options: Any) -> None:
+    """Answer arousal, dominance, valence of CLIP: a recording, or '-' for raw 16-bit mono PCM on standard input.
+
+    \b
+    Example:
+      distill predict clip.wav --student student.onnx
+    """
+    from distill.predict import predict as run
+
+    answered = 0
+    for prediction in run(sys.stdin.buffer if source == "-" else Path(source), **options):
+        row = prediction.as_dict()
+        click.echo(json.dumps(row, ensure_ascii=False) if as_json else _answered(row))
+        answered += prediction.warning is None
+    if not answered:
+        raise SystemExit(1)
+
+
+def _answered(row: dict[str, Any]) -> str:
+    at = f"{row['file']} {row['start']:.2f}-{row['end']:.2f} s: "
+    if row["warning"]:
+        return f"{at}no answer ({row['warning']})"
+    marked = [
+        f"{axis} {'-' if row[axis] is None else format(row[axis], '.3f')}{' (derived)' if axis in row['derived'] else ''}"
+        for axis in ("arousal", "dominance", "valence")
+    ]
+    return at + "  ".join(marked)
+
+
+@click.command()
+@click.option("--truth", type=existing, required=True, help="CSV with file and axes, or a label table.")
+@click.option("--student", type=existing, help="The exported student (.onnx).")
+@click.option("--predictions", type=existing, help="Written answers instead of a student: a CSV or a label table.")
+@audio_option
+@where_option
+@click.option("--slices", "by", default="", metavar="A,B", help="Columns of the truth to slice by.")
+@click.option("-o", "--output", type=existing, help="JSON to write; answers per clip are saved beside it.")
+@seed_option
+@json_option
+def evaluate(by: str, as_json: bool, **options: Any) -> None:
+    """Compare a student's answers with human ratings or with a teacher's labels: CCC with 95 % intervals.
+
+    \b
+    Example:
+      distill evaluate --student student.onnx --truth ratings.csv --audio recordings/ -o evaluation.json
+    """
+    from distill.evaluate import evaluate as run
+
+    show(run(by=[column for column in by.split(",") if column], **options), as_json, _compared)
+
+
+def _compared(result: dict[str, Any]) -> str:
+    lines = [
+        f"{axis:<10} CCC {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]  "
+        f"Pearson {result['pearson'][axis]:.3f}  mean absolute error {result['mae'][axis]:.3f}"
+        for axis, score in result["ccc"].items()
+    ]
+    return "\n".join([f"{result['n']} clips, {result['failed']} failed", *lines])
+
+
+@click.command()
+@click.argument("recipe", type=existing)
+def run(recipe: Path) -> None:
+    """Run the stages that RECIPE (YAML) lists, in its order; the keys are the commands' own options.
+
+    \b
+    Example:
+      distill run recipe.yaml
+    """
+    from distill.recipe import run_recipe
+
+    run_recipe(recipe)
+
+
+@click.command()
+@click.option("-o", "--output", type=existing, default=Path("demo"), show_default=True, help="Folder for everything.")
+@audio_option
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=1.2, show_default=True, help="Of training.")
+@seed_option
+def demo(**options: Any) -> None:
+    """Run the whole chain: label, train, export, benchmark; on synthesised speech, or on your folder with --audio.
+
+    \b
+    Example:
+      distill demo -o demo/
+    """
+    from distill.demo import demo as run
+
+    run(**options)

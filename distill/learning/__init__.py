@@ -1,0 +1,1 @@
+"""What teachers and students learn with: loss, splits, loop, checkpoints. Needs torch."""

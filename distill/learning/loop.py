@@ -1,0 +1,235 @@
+"""The training loop: AdamW, cosine, clipping, weight averaging, best weights, and resuming to the bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from distill.annotation import AXES
+from distill.errors import DistillError
+from distill.files import plain, whole
+from distill.learning.loss import Loss
+from distill.metrics import answered, ccc
+from distill.progress import Progress, duration, say
+
+#: A batch: pcm [batch, samples], lengths [batch] in samples, targets [batch, 3] (NaN: unknown).
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class Batches(Protocol):
+    """Training batches by epoch. The same epoch always gives the same batches, whatever was drawn before."""
+
+    def __call__(self, epoch: int) -> Iterable[Batch]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast. epochs, or minutes of wall time (then the rate follows the time elapsed)."""
+
+    epochs: int | None
+    minutes: float | None
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.03
+    clip_norm: float = 1.0
+    average_decay: float = 0.995
+
+    def fraction(self, step: int, steps_an_epoch: int, seconds: float) -> float:
+        """Share of the training that is over, 0..1."""
+        by_time = seconds / 60 / self.minutes if self.minutes else 0.0
+        by_step = step / (self.epochs * steps_an_epoch) if self.epochs else 0.0
+        return min(1.0, max(by_time, by_step))
+
+    def rate(self, fraction: float) -> float:
+        """Learning rate: a linear warm-up, then a cosine to zero.
+
+        >>> schedule = Schedule(epochs=1, minutes=None)
+        >>> schedule.rate(schedule.warmup) == schedule.learning_rate, round(schedule.rate(1.0), 9)
+        (True, 0.0)
+        """
+        if fraction < self.warmup:
+            return self.learning_rate * max(fraction / self.warmup, 0.01)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (fraction - self.warmup) / (1 - self.warmup)))
+
+
+@dataclass
+class State:
+    """Everything that a resumed run must have back."""
+
+    model: nn.Module
+    average: AveragedModel
+    optimiser: torch.optim.Optimizer
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+def fit(
+    model: nn.Module,
+    batches: Batches,
+    held_out: Callable[[], Iterable[Batch]],
+    *,
+    loss: Loss,
+    schedule: Schedule,
+    folder: Path,
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+    log: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Tensor]:
+    """Train `model` and return the averaged weights that agreed best with the held-out targets.
+
+    Every finished epoch is saved to `folder`/checkpoints and told in `folder`/metrics.jsonl; called again after an
+    interruption it goes on from there. With `schedule.epochs` on one CPU machine the result is the same to the bit.
+
+    Raises:
+        DistillError: the loss is no longer a number.
+    """
+    state = _resumed(folder, _fresh(model.to(device), schedule), device)
+    started = time.monotonic() - state.seconds
+    total = schedule.epochs * len(batches) if schedule.epochs else state.step + len(batches)
+    with Progress("training", total, "steps") as progress:
+        progress.advance(state.step)
+        while not _over(state, schedule, len(batches)):
+            told = _epoch(state, batches, loss, schedule, device, precision, started, progress)
+            scores = agreement_per_axis(state.average.module, held_out(), device)
+            _keep_best(state, scores)
+            _save(state, folder)
+            line = {"epoch": state.epoch, "step": state.step, "seconds": round(state.seconds, 1), **told, "ccc": scores}
+            _append(folder / "metrics.jsonl", line)
+            log(line)
+            if schedule.epochs is None:
+                progress.total = state.step + len(batches)
+    return state.best_weights
+
+
+def agreement_per_axis(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
+    """CCC per axis between the model and the targets, over all batches together."""
+    predicted, target = answers(model, batches, device)
+    return {axis: float(ccc(x, y)) for axis, (x, y) in answered(predicted, target).items()}
+
+
+@torch.inference_mode()
+def answers(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """The model's answers and the targets: two float32 [n, 3]. In float32 and evaluation mode."""
+    model.eval()
+    pairs = [(model(pcm.to(device), lengths.to(device)).cpu(), target) for pcm, lengths, target in batches]
+    predicted, target = (torch.cat(side).float().numpy() for side in zip(*pairs, strict=True))
+    return predicted, target
+
+
+def _epoch(
+    state: State, batches: Batches, loss: Loss, schedule: Schedule, device: torch.device, precision: torch.dtype,
+    started: float, progress: Progress,
+) -> dict[str, float]:  # fmt: skip
+    """One pass; a time limit may end it early."""
+    losses, audio = [], 0.0
+    for batch in batches(state.epoch):
+        rate = schedule.rate(schedule.fraction(state.step, len(batches), time.monotonic() - started))
+        losses.append(_step(state, batch, loss, schedule, rate, device, precision))
+        seconds = float(batch[1].sum()) / 16_000
+        audio += seconds
+        progress.advance(audio_seconds=seconds)
+        state.seconds = time.monotonic() - started
+        if schedule.minutes and state.seconds >= schedule.minutes * 60:
+            break
+    state.epoch += 1
+    return {"loss": float(np.mean(losses)), "rate": rate, "audio_seconds": round(audio, 1)}
+
+
+def _step(
+    state: State, batch: Batch, loss: Loss, schedule: Schedule, rate: float, device: torch.device,
+    precision: torch.dtype,
+) -> float:  # fmt: skip
+    pcm, lengths, target = (part.to(device, non_blocking=True) for part in batch)
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    state.model.train()
+    state.optimiser.zero_grad(set_to_none=True)
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        predicted = state.model(pcm, lengths)
+    value = loss(predicted.float(), target)
+    if not torch.isfinite(value):
+        raise DistillError(f"the loss is {value.item()} at step {state.step}; try a lower --learning-rate")
+    value.backward()
+    nn.utils.clip_grad_norm_(_trainable(state.model), schedule.clip_norm)
+    state.optimiser.step()
+    state.average.update_parameters(state.model)
+    state.step += 1
+    return value.item()
+
+
+def _trainable(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _fresh(model: nn.Module, schedule: Schedule) -> State:
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(schedule.average_decay), use_buffers=True)
+    optimiser = torch.optim.AdamW(
+        _trainable(model), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.98)
+    )
+    return State(model, average, optimiser)
+
+
+def _over(state: State, schedule: Schedule, steps_an_epoch: int) -> bool:
+    return schedule.fraction(state.step, steps_an_epoch, state.seconds) >= 1.0
+
+
+def _keep_best(state: State, scores: dict[str, float]) -> None:
+    score = float(np.nanmean([scores.get(axis, math.nan) for axis in AXES]))
+    if score > state.best or not state.best_weights:
+        state.best = score
+        state.best_weights = {name: value.detach().cpu().clone() for name, value in _weights(state.average).items()}
+
+
+def _weights(average: AveragedModel) -> dict[str, Tensor]:
+    return average.module.state_dict()
+
+
+def _checkpoint(folder: Path) -> Path:
+    return folder / "checkpoints" / "last.pt"
+
+
+def _save(state: State, folder: Path) -> None:
+    saved = {
+        "model": state.model.state_dict(), "average": state.average.state_dict(),
+        "optimiser": state.optimiser.state_dict(), "epoch": state.epoch, "step": state.step,
+        "seconds": state.seconds, "best": state.best, "best_weights": state.best_weights,
+    }  # fmt: skip
+    with whole(_checkpoint(folder)) as beside:
+        torch.save(saved, beside)
+
+
+def _resumed(folder: Path, state: State, device: torch.device) -> State:
+    path = _checkpoint(folder)
+    if not path.is_file():
+        return state
+    saved = torch.load(path, map_location=device, weights_only=True)
+    state.model.load_state_dict(saved["model"])
+    state.average.load_state_dict(saved["average"])
+    state.optimiser.load_state_dict(saved["optimiser"])
+    state.epoch, state.step, state.seconds = saved["epoch"], saved["step"], saved["seconds"]
+    state.best, state.best_weights = saved["best"], {name: value.cpu() for name, value in saved["best_weights"].items()}
+    say(f"going on after epoch {state.epoch} ({duration(state.seconds)} of training so far)")
+    return state
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    """Lines of epochs that a killed run told but did not save are told again, not twice."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [old for old in lines if json.loads(old)["epoch"] < line["epoch"]]
+    with whole(path) as beside:
+        beside.write_text("\n".join([*kept, json.dumps(plain(line))]) + "\n", encoding="utf-8")

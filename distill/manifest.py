@@ -1,0 +1,255 @@
+"""What is to be treated: a folder, one file, or a manifest, as a list of segments with the columns they came with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from distill.audio import SUFFIXES, Span, seconds_of, windows
+from distill.errors import AudioError, DistillError
+from distill.files import write_csv
+from distill.naming import Names
+
+#: Columns that say which segment a row is; every other column is carried along.
+KEYS = ("file", "start", "end")
+
+_MANIFESTS = (".csv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A span of a recording. file: POSIX path below the root; start, end: seconds; size: bytes; changed: mtime in ns."""
+
+    file: str
+    start: float
+    end: float
+    size: int
+    changed: int
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def key(self) -> tuple[str, float, float]:
+        """What a label table knows a segment by."""
+        return (self.file, self.start, self.end)
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.end)
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A segment that could not be treated, and why. start and end are None where the whole file is meant."""
+
+    file: str
+    reason: str
+    start: float | None = None
+    end: float | None = None
+
+
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """Name every failure in a CSV; no file where there is none."""
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    write_csv(path, ("file", "reason", "start", "end"), [(f.file, f.reason, f.start, f.end) for f in failures])
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Segments below one root, and what could not even be listed."""
+
+    root: Path
+    segments: list[Segment]
+    failures: list[Failure]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How recordings are cut where the manifest gives no times: windows of `window` seconds, one every `hop`."""
+
+    window: float
+    hop: float
+
+
+def list_segments(
+    source: Path, *, audio: Path | None = None, cut: Cut, where: Mapping[str, str] | None = None
+) -> Listing:
+    """List the segments of a folder (searched through), an audio file, or a CSV / JSONL / Parquet manifest.
+
+    A manifest has `file` (or AudioFolder's `file_name`) and may have `start` and `end` in seconds; names are looked for
+    below `audio`, by default the manifest's own folder. A folder with a `metadata.csv` of AudioFolder's kind is read by it.
+    where: {column: value}; rows of the manifest that have other values are left out.
+
+    Raises:
+        DistillError: no such source, an empty folder, a manifest with a missing column or a bad time.
+    """
+    if not source.exists():
+        raise DistillError(f"{source}: no such file or folder")
+    metadata = source / "metadata.csv"
+    if source.is_dir() and metadata.is_file() and "file_name" in _header(metadata):
+        source = metadata
+    if source.is_file() and source.suffix.lower() in _MANIFESTS:
+        return _listed(audio or source.parent, _selected(read_rows(source), where, source), cut)
+    if where:
+        raise DistillError(f"{source}: --where chooses rows of a manifest, and this is none")
+    root = source if source.is_dir() else source.parent
+    names = audio_files(source) if source.is_dir() else [source.name]
+    if not names:
+        raise DistillError(f"{source}: no audio in it (looked for {', '.join(SUFFIXES)})")
+    return _listed(root, [{"file": name} for name in names], cut)
+
+
+def audio_files(folder: Path) -> list[str]:
+    """All audio files below `folder`, as sorted POSIX paths relative to it; hidden files and folders are left out."""
+    found = []
+    for at, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(at, name) for name in files if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV, JSONL or Parquet file. Of a CSV every value but `start` and `end` stays text ("03" is no 3).
+
+    Raises:
+        DistillError: it cannot be read, has no rows, or lacks `file`, or a time is no number or ends before its start.
+    """
+    try:
+        rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}[path.suffix.lower()](path)
+    except KeyError:
+        raise DistillError(f"{path}: a manifest is a .csv, .jsonl or .parquet file") from None
+    except FileNotFoundError:
+        raise DistillError(f"{path}: no such file") from None
+    except (ValueError, UnicodeDecodeError, csv.Error) as error:
+        raise DistillError(f"{path}: cannot be read ({error})") from None
+    if not rows:
+        raise DistillError(f"{path}: has no rows")
+    return [_keyed(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def select(rows: list[dict[str, Any]], where: Mapping[str, str], source: Path) -> list[dict[str, Any]]:
+    """The rows whose columns have the values of `where`; several values of a column are given as "a|b".
+
+    Raises:
+        DistillError: a column that no row has, or no row left.
+    """
+    unknown = [column for column in where if column not in rows[0]]
+    if unknown:
+        raise DistillError(f"{source}: no column {unknown[0]!r} to choose by; it has {', '.join(rows[0])}")
+    chosen = [row for row in rows if all(str(row.get(column)) in value.split("|") for column, value in where.items())]
+    if not chosen:
+        raise DistillError(f"{source}: no row with {', '.join(f'{key}={value}' for key, value in where.items())}")
+    return chosen
+
+
+def _selected(rows: list[dict[str, Any]], where: Mapping[str, str] | None, source: Path) -> list[dict[str, Any]]:
+    return select(rows, where, source) if where else rows
+
+
+def _header(path: Path) -> Sequence[str]:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
+        return next(csv.reader(handle), [])
+
+
+def _csv_rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        return list(csv.DictReader(handle, strict=True))
+
+
+def _jsonl_rows(path: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("a line is no JSON object")
+    return rows
+
+
+def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet
+
+    return list(pyarrow.parquet.read_table(path).to_pylist())
+
+
+def _keyed(row: dict[str, Any], at: str) -> dict[str, Any]:
+    """A row with `file`, and with `start` and `end` as numbers where it has them."""
+    row = {("file" if key == "file_name" and "file" not in row else key): value for key, value in row.items()}
+    if not row.get("file"):
+        raise DistillError(f"{at}: the column 'file' is missing or empty; a manifest has file[,start,end]")
+    if None in row:
+        raise DistillError(f"{at}: more values than columns")
+    row.update({key: _seconds(row[key], key, at) for key in ("start", "end") if key in row})
+    start, end = row.get("start") or 0.0, row.get("end")
+    if start < 0 or (end is not None and end <= start):
+        raise DistillError(
+            f"{at}: ends before it starts (start {start:g} s, end {end if end is None else f'{end:g}'} s)"
+        )
+    return row
+
+
+def _seconds(value: Any, key: str, at: str) -> float | None:
+    if value in (None, ""):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not abs(number) < float("inf"):
+        raise DistillError(f"{at}: {key} is {value!r}; times are seconds, as numbers")
+    return number
+
+
+def _listed(root: Path, rows: Sequence[dict[str, Any]], cut: Cut) -> Listing:
+    resolved = lru_cache(maxsize=1)(lambda: Names(audio_files(root)))  # the folder is searched only if a name needs it
+    segments: list[Segment] = []
+    failures: list[Failure] = []
+    for row in rows:
+        try:
+            segments += _segments_of(row, root, resolved, cut)
+        except AudioError as error:
+            failures.append(Failure(str(row["file"]), str(error), row.get("start"), row.get("end")))
+    return Listing(root, _once(segments), failures)
+
+
+def _segments_of(row: dict[str, Any], root: Path, names: Any, cut: Cut) -> Iterator[Segment]:
+    name = str(row["file"])
+    file = name if (root / name).is_file() else names().find(name)
+    _encodable(file)
+    status = (root / file).stat()
+    columns = {key: value for key, value in row.items() if key not in KEYS}
+    for span in _spans(row, root / file, cut):
+        yield Segment(file, span.start, span.end, status.st_size, status.st_mtime_ns, columns)
+
+
+def _spans(row: dict[str, Any], path: Path, cut: Cut) -> list[Span]:
+    start, end = row.get("start") or 0.0, row.get("end")
+    if end is None:
+        end = seconds_of(path)
+        if end <= start:
+            raise AudioError(f"the segment starts at {start:g} s, the file ends at {end:g} s")
+    spans = windows(end - start, cut.window, cut.hop)
+    return [Span(round(start + span.start, 6), round(start + span.end, 6)) for span in spans]
+
+
+def _encodable(file: str) -> None:
+    try:
+        file.encode("utf-8")
+    except UnicodeEncodeError:
+        raise AudioError("its name is not valid UTF-8; rename it") from None
+
+
+def _once(segments: Sequence[Segment]) -> list[Segment]:
+    """A segment that is listed twice is treated once; its first row's columns hold."""
+    first: dict[tuple[str, float, float], Segment] = {}
+    for segment in segments:
+        first.setdefault(segment.key, segment)
+    return list(first.values())

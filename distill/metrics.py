@@ -1,0 +1,94 @@
+"""Agreement between two sets of answers: CCC, Pearson, mean absolute error, and their bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from distill.annotation import AXES
+
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+#: Resamples behind a 95 % interval.
+RESAMPLES = 2000
+
+
+def ccc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Concordance correlation coefficient along the last axis, -1..1; NaN where both sides are constant.
+
+    Lin (1989), "A concordance correlation coefficient to evaluate reproducibility", with population moments.
+
+    x, y: [..., n].
+
+    >>> float(ccc(np.array([0.1, 0.5, 0.9]), np.array([0.1, 0.5, 0.9])))
+    1.0
+    >>> round(float(ccc(np.array([0.1, 0.5, 0.9]), np.array([0.3, 0.7, 1.1]))), 3)  # a shift of 0.2 is punished
+    0.842
+    """
+    mean_x, mean_y = x.mean(-1), y.mean(-1)
+    covariance = ((x - mean_x[..., None]) * (y - mean_y[..., None])).mean(-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(2 * covariance / (x.var(-1) + y.var(-1) + (mean_x - mean_y) ** 2))
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pearson correlation along the last axis, -1..1; NaN where a side is constant. x, y: [..., n]."""
+    x, y = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((x * y).mean(-1) / np.sqrt((x**2).mean(-1) * (y**2).mean(-1)))
+
+
+def mae(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Mean absolute error along the last axis. x, y: [..., n]."""
+    return np.asarray(np.abs(x - y).mean(-1))
+
+
+def interval(
+    measure: Measure, x: np.ndarray, y: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, float]:
+    """`measure` with its 95 % percentile bootstrap interval over clips: {value, low, high}.
+
+    x, y: [n] without NaN. Below three clips the interval is NaN.
+    """
+    value = float(measure(x, y))
+    if len(x) < 3:
+        return {"value": value, "low": float("nan"), "high": float("nan")}
+    chosen = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))
+    low, high = np.nanpercentile(measure(x[chosen], y[chosen]), [2.5, 97.5])
+    return {"value": value, "low": float(low), "high": float(high)}
+
+
+def answered(predicted: np.ndarray, truth: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The pairs of answers of each axis that both sides have. predicted, truth: [n, 3] in the order of `AXES`."""
+    pairs = {}
+    for column, axis in enumerate(AXES):
+        both = np.isfinite(predicted[:, column]) & np.isfinite(truth[:, column])
+        if both.any():
+            pairs[axis] = (predicted[both, column].astype(np.float64), truth[both, column].astype(np.float64))
+    return pairs
+
+
+def agreement(predicted: np.ndarray, truth: np.ndarray, *, seed: int = 0) -> dict[str, object]:
+    """{n, ccc: {axis: {value, low, high}}, pearson: {axis}, mae: {axis}}; an axis that one side lacks is left out."""
+    pairs = answered(predicted, truth)
+    return {
+        "n": max((len(x) for x, _ in pairs.values()), default=0),
+        "ccc": {axis: interval(ccc, x, y, seed=seed) for axis, (x, y) in pairs.items()},
+        "pearson": {axis: float(pearson(x, y)) for axis, (x, y) in pairs.items()},
+        "mae": {axis: float(mae(x, y)) for axis, (x, y) in pairs.items()},
+    }
+
+
+def slices(
+    predicted: np.ndarray, truth: np.ndarray, groups: Mapping[str, Sequence[object]], *, seed: int = 0
+) -> dict[str, dict[str, object]]:
+    """`agreement` for every value of every grouping column: {column: {value: agreement}}. groups: {column: [n]}."""
+    found: dict[str, dict[str, object]] = {}
+    for column, values in groups.items():
+        labels = np.array([str(value) for value in values])
+        found[column] = {
+            label: agreement(predicted[labels == label], truth[labels == label], seed=seed)
+            for label in sorted(set(labels.tolist()))
+        }
+    return found

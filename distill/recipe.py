@@ -1,0 +1,96 @@
+"""Several stages from one file: each goes through the command table, as if it had been typed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from distill.cli import door
+from distill.errors import DistillError
+from distill.progress import say
+
+
+def run_recipe(path: Path) -> None:
+    """Run the stages of a YAML file: {command: {option: value}}, or {command: [{...}, {...}]} to run one repeatedly.
+
+    Every stage is checked before the first one runs.
+
+    Raises:
+        DistillError: no YAML, an unknown stage or key, or a value that the command refuses.
+    """
+    typed = [_typed(stage, options, path) for stage, options in _stages(path)]
+    for arguments in typed:
+        _check(arguments, path)
+    for arguments in typed:
+        run_command(arguments)
+
+
+def run_command(arguments: list[str]) -> None:
+    """Print a command as one would type it, and run it."""
+    say(f"$ distill {shlex.join(arguments)}")
+    try:
+        door.main(args=arguments, prog_name="distill", standalone_mode=False)
+    except SystemExit as error:
+        if error.code:
+            raise DistillError(f"`distill {arguments[0]}` failed") from None
+
+
+def _stages(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    import yaml
+
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DistillError(f"{path}: no such recipe") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DistillError(f"{path}: no YAML ({error})") from None
+    if not isinstance(recipe, dict) or not recipe:
+        raise DistillError(f"{path}: a recipe maps commands to their options")
+    for stage, given in recipe.items():
+        for options in given if isinstance(given, list) else [given]:
+            if not isinstance(options, dict):
+                raise DistillError(f"{path}: {stage} needs its options as key: value")
+            yield str(stage), options
+
+
+def _typed(stage: str, options: Mapping[str, Any], path: Path) -> list[str]:
+    """A stage as the command line that it means."""
+    command = door.get_command(click.Context(door), stage)
+    if command is None or stage in ("run", "demo"):
+        raise DistillError(f"{path}: no stage {stage!r}")
+    known = {_key(parameter): parameter for parameter in command.params}
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        raise DistillError(f"{path}: {stage} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    arguments = [stage]
+    for key, value in options.items():
+        arguments += _words(known[key], value)
+    return arguments
+
+
+def _key(parameter: click.Parameter) -> str:
+    """The name an option goes by in a recipe: its long form without dashes."""
+    longest = max(parameter.opts, key=len)
+    return longest.lstrip("-") if isinstance(parameter, click.Option) else str(parameter.name)
+
+
+def _words(parameter: click.Parameter, value: Any) -> list[str]:
+    if not isinstance(parameter, click.Option):
+        return [str(value)]
+    flag = max(parameter.opts, key=len)
+    if parameter.is_flag:
+        return [flag] if value else []
+    return [word for item in (value if isinstance(value, list) else [value]) for word in (flag, str(item))]
+
+
+def _check(arguments: list[str], path: Path) -> None:
+    command = door.get_command(click.Context(door), arguments[0])
+    assert command is not None
+    try:
+        command.make_context(arguments[0], list(arguments[1:]))
+    except click.ClickException as error:
+        raise DistillError(f"{path}: {arguments[0]}: {error.format_message()}") from None

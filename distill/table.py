@@ -1,0 +1,187 @@
+"""The label table: a folder of `part-*.parquet` and `labels.json`, one row a segment. Where teacher and student meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.annotation import AXES, axis_columns
+from distill.errors import DistillError
+from distill.files import read_json, whole, write_json
+
+#: Columns of every table: which segment, which audio, what was answered, and by what the file is known again.
+KEY_COLUMNS = ("file", "start", "end")
+SPREADS = tuple(f"spread_{axis}" for axis in AXES)
+COLUMNS = (*KEY_COLUMNS, "sha256", *AXES, *SPREADS, "size", "changed")
+
+JSON = "labels.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A labelled segment. adv, spread: (arousal, dominance, valence), None where there is no answer.
+
+    sha256: of the decoded audio; size (bytes) and changed (mtime, ns): of the file; columns: the manifest's own.
+    """
+
+    file: str
+    start: float
+    end: float
+    sha256: str
+    adv: tuple[float | None, ...]
+    spread: tuple[float | None, ...]
+    size: int
+    changed: int
+    columns: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A table that was read. rows: Arrow table with at least `COLUMNS`; info: `labels.json`."""
+
+    folder: Path
+    rows: Any
+    info: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+    @property
+    def root(self) -> Path:
+        """The folder that `file` is relative to, as it was when the table was made."""
+        return Path(self.info["root"])
+
+    @property
+    def adv(self) -> np.ndarray:
+        """float32 [rows, 3] in the order of `AXES`, NaN where an axis was not answered."""
+        return axis_columns(list(zip(*(self.column(axis) for axis in AXES), strict=True)))
+
+    def column(self, name: str) -> list[Any]:
+        """One column as a list; [None ...] where the table has no such column."""
+        return list(self.rows[name].to_pylist()) if name in self.rows.column_names else [None] * len(self)
+
+
+def write_part(folder: Path, name: str, rows: Sequence[Row]) -> None:
+    """Write rows as `part-<name>.parquet`, whole or not at all."""
+    import pyarrow.parquet
+
+    with whole(folder / f"part-{name}.parquet") as beside:
+        pyarrow.parquet.write_table(_as_arrow(rows), beside)
+
+
+def read(folder: Path) -> LabelTable:
+    """Read and check a finished table.
+
+    Raises:
+        DistillError: no table, unfinished, without rows, a column missing, or an answer that is NaN or lacking.
+    """
+    info = read_json(_existing(folder) / JSON)
+    if not info.get("complete"):
+        raise DistillError(f"{folder}: labelling is unfinished; run the same `distill label` again to complete it")
+    table = LabelTable(folder, _parts(folder), info)
+    _check(table)
+    return table
+
+
+def read_unfinished(folder: Path) -> Any:
+    """The rows that are there so far, as an Arrow table; None where there are none."""
+    return _parts(folder) if _part_files(folder) else None
+
+
+def drop_files(folder: Path, files: set[str]) -> None:
+    """Take every row of `files` out of the table; each part is replaced whole."""
+    import pyarrow
+    import pyarrow.compute
+    import pyarrow.parquet
+
+    for part in _part_files(folder):
+        rows = pyarrow.parquet.read_table(part)
+        kept = rows.filter(pyarrow.compute.invert(pyarrow.compute.is_in(rows["file"], pyarrow.array(sorted(files)))))
+        if kept.num_rows == 0:
+            part.unlink()
+        elif kept.num_rows < rows.num_rows:
+            with whole(part) as beside:
+                pyarrow.parquet.write_table(kept, beside)
+
+
+def write_info(folder: Path, info: Mapping[str, Any]) -> None:
+    """Write `labels.json`."""
+    write_json(folder / JSON, info)
+
+
+def read_info(folder: Path) -> dict[str, Any] | None:
+    """`labels.json`, or None where nothing was labelled yet."""
+    return dict(read_json(folder / JSON)) if (folder / JSON).is_file() else None
+
+
+def is_table(path: Path) -> bool:
+    """Whether `path` is a folder with a label table in it."""
+    return (path / JSON).is_file()
+
+
+def _existing(folder: Path) -> Path:
+    if not is_table(folder):
+        raise DistillError(
+            f"{folder}: no label table there (no {JSON}); make one with `distill label AUDIO -o {folder}`"
+        )
+    return folder
+
+
+def _part_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def _parts(folder: Path) -> Any:
+    import pyarrow
+    import pyarrow.parquet
+
+    parts = _part_files(folder)
+    if not parts:
+        raise DistillError(f"{folder}: the label table has no rows")
+    try:
+        tables = [pyarrow.parquet.read_table(part) for part in parts]
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DistillError(f"{folder}: a part cannot be read ({error})") from None
+    return pyarrow.concat_tables(tables, promote_options="permissive").sort_by(
+        [(name, "ascending") for name in KEY_COLUMNS if name in tables[0].column_names]
+    )
+
+
+def _check(table: LabelTable) -> None:
+    missing = [name for name in (*KEY_COLUMNS, "sha256", *AXES) if name not in table.rows.column_names]
+    if missing:
+        raise DistillError(f"{table.folder}: the label table lacks the column {missing[0]!r}")
+    for fault in _faults(table):
+        raise DistillError(f"{table.folder}: {fault}; label again, or leave the row out")
+
+
+def _faults(table: LabelTable) -> Iterator[str]:
+    adv, files = table.adv, table.column("file")
+    for index, axis in enumerate(AXES):
+        lacking = np.flatnonzero(~np.isfinite(adv[:, index]))
+        if axis in table.info["axes"] and len(lacking):
+            yield f"{axis} of {files[lacking[0]]} is NaN or missing ({len(lacking)} of {len(table)} rows)"
+
+
+def _as_arrow(rows: Sequence[Row]) -> Any:
+    import pyarrow
+
+    columns: dict[str, Any] = {
+        "file": pyarrow.array([row.file for row in rows], pyarrow.string()),
+        "start": pyarrow.array([row.start for row in rows], pyarrow.float64()),
+        "end": pyarrow.array([row.end for row in rows], pyarrow.float64()),
+        "sha256": pyarrow.array([row.sha256 for row in rows], pyarrow.string()),
+    }
+    for index, (axis, spread) in enumerate(zip(AXES, SPREADS, strict=True)):
+        columns[axis] = pyarrow.array([row.adv[index] for row in rows], pyarrow.float32())
+        columns[spread] = pyarrow.array([row.spread[index] for row in rows], pyarrow.float32())
+    columns["size"] = pyarrow.array([row.size for row in rows], pyarrow.int64())
+    columns["changed"] = pyarrow.array([row.changed for row in rows], pyarrow.int64())
+    for name in dict.fromkeys(name for row in rows for name in row.columns):
+        # A manifest may bring human ratings under the very names that the teacher's answers have here.
+        columns[f"given_{name}" if name in columns else name] = pyarrow.array([row.columns.get(name) for row in rows])
+    return pyarrow.table(columns)

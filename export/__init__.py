@@ -1,0 +1,1 @@
+"""From a run to files that fit: ONNX, quantised, checked rung by rung."""

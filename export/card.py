@@ -1,0 +1,55 @@
+"""What an exported student says of itself: metadata in the ONNX, `student.json` beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from distill.audio import SAMPLING_RATE
+from distill.files import sha256_of
+from export.ladder import Rung
+from students.catalogue import figures
+
+#: The shortest clip that a student answers on (seconds).
+SHORTEST_SECONDS = 0.25
+
+
+def metadata(config: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """The fields of `distill.student.StudentCard` from a run's configuration."""
+    counted = figures(config["arch"]).as_dict()
+    student = {"role": "student", "name": config["arch"], "revision": None}
+    licences = {key: config[key] for key in ("licence", "data_licence")}
+    return {
+        **counted, "sampling_rate": SAMPLING_RATE, "axes": config["axes"], "derived": config["derived"],
+        "range": config["range"], "shortest_seconds": SHORTEST_SECONDS, "precision": precision, **licences,
+        "lineage": [*config["lineage"], {**student, **licences}],
+    }  # fmt: skip
+
+
+def describe(
+    path: Path, data: Mapping[str, Any], ladder: Sequence[Rung], calibrated_on: Sequence[str]
+) -> dict[str, Any]:
+    """`student.json`: what the metadata says, and size, hash, ladder, byte table, and the frozen calibration list."""
+    return {
+        "bytes": path.stat().st_size, "sha256": sha256_of(path), **data, "ladder": [rung.as_dict() for rung in ladder],
+        "byte_table": byte_table(path), "calibrated_on": list(calibrated_on),
+    }  # fmt: skip
+
+
+def byte_table(path: Path) -> dict[str, int]:
+    """Where the file's bytes are; the parts add up to its size."""
+    model = onnx.load(path)
+    parts = {"front_end": 0, "weights": 0, "scales_and_zero_points": 0}
+    for tensor in model.graph.initializer:
+        parts[_part(tensor.name)] += len(tensor.raw_data) or tensor.ByteSize()
+    parts["metadata"] = sum(entry.ByteSize() for entry in model.metadata_props)
+    return {**parts, "graph": path.stat().st_size - sum(parts.values())}
+
+
+def _part(name: str) -> str:
+    if name.endswith(("_scale", "_zero_point")):
+        return "scales_and_zero_points"
+    return "front_end" if "frontend" in name else "weights"

@@ -1,0 +1,57 @@
+"""Can this network be exported at all? Asked before training, when the answer still costs nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from distill.annotation import AXES
+from distill.audio import SAMPLING_RATE
+from distill.errors import DistillError
+from export.card import SHORTEST_SECONDS
+from export.ladder import SECONDS, Answer, climb, clips_at_lengths, first_broken
+from export.onnx import Answering, write_float
+
+
+def export_untrained(model: nn.Module, name: str) -> None:
+    """Export `model` and run it at every length of the ladder, and at the shortest.
+
+    Raises:
+        DistillError: it does not export, or the file answers otherwise than torch.
+    """
+    network = Answering(model, AXES)
+    rng = np.random.default_rng(0)
+    clips = clips_at_lengths([rng.standard_normal(SAMPLING_RATE).astype(np.float32)], count=len(SECONDS))
+    clips.append(clips[0][: int(SHORTEST_SECONDS * SAMPLING_RATE)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "untrained.onnx"
+        try:
+            write_float(network, path)
+            rungs = climb(torch_answer(network), {"onnx float": session_answer(path)}, clips)
+        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+            raise DistillError(f"{name} cannot be exported: {str(error).splitlines()[0]}") from None
+    broken = first_broken(rungs)
+    if broken:
+        raise DistillError(f"{name} cannot be exported: the file is off by {broken.max_abs:.2g} from torch")
+
+
+def torch_answer(network: nn.Module) -> Answer:
+    """A network as f(pcm [batch, samples]) -> adv [batch, 3], both numpy."""
+
+    @torch.inference_mode()
+    def answer(pcm: np.ndarray) -> np.ndarray:
+        return np.asarray(network(torch.from_numpy(pcm)).numpy())
+
+    return answer
+
+
+def session_answer(path: Path) -> Answer:
+    """An ONNX file, with or without metadata, as f(pcm) -> adv."""
+    from distill.student import INPUT, OUTPUT, open_session
+
+    session = open_session(path, threads=1)
+    return lambda pcm: np.asarray(session.run([OUTPUT], {INPUT: pcm})[0])

@@ -1,0 +1,27 @@
+"""The command of the exporters' room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from distill.options import existing, json_option, output_option, show
+
+
+@click.command()
+@click.argument("run", type=existing)
+@output_option("The ONNX file; its JSON is written beside it.")
+@click.option("--int8", is_flag=True, help="Quantise to int8, calibrated on the run's own clips.")
+@json_option
+def export(as_json: bool, **options: Any) -> None:
+    """Export a run to ONNX, from raw PCM to A/D/V, checked against torch at eight lengths.
+
+    \b
+    Example:
+      distill export runs/w2s --int8 -o student.onnx
+    """
+    from export.exporting import export as run
+    from export.exporting import tell
+
+    show(run(**options), as_json, tell)

@@ -1,0 +1,94 @@
+"""The parity ladder: torch, ONNX float, ONNX int8 on the same clips; the first rung that breaks is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from distill.annotation import AXES
+from distill.audio import SAMPLING_RATE
+from distill.metrics import answered, ccc
+
+#: float32 [1, samples] -> float32 [1, 3].
+Answer = Callable[[np.ndarray], np.ndarray]
+
+#: Lengths that are tried (seconds), and how many clips there are in all.
+SECONDS = (1, 2, 3, 5, 8, 12, 20, 30)
+CLIPS = 200
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a rung may differ from torch: largest absolute difference, and CCC with it per axis."""
+
+    max_abs: float
+    ccc: float
+
+
+#: The limits, in one place.
+LIMITS = {"onnx float": Limit(max_abs=1e-3, ccc=0.9999), "onnx int8": Limit(max_abs=0.15, ccc=0.98)}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """How far one conversion is from torch. ccc: {axis: value}, None where torch's own answers do not vary."""
+
+    rung: str
+    max_abs: float
+    ccc: dict[str, float | None]
+    n: int
+    passed: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def clips_at_lengths(signals: Sequence[np.ndarray], *, count: int = CLIPS) -> list[np.ndarray]:
+    """Up to `count` clips of the lengths `SECONDS`, each made of real ones, one after the other: float32 [samples]."""
+    each = max(1, count // len(SECONDS))
+    return [
+        _made(signals, first=number, samples=seconds * SAMPLING_RATE)
+        for seconds in SECONDS
+        for number in range(min(each, len(signals)))
+    ]
+
+
+def climb(reference: Answer, rungs: dict[str, Answer], clips: Sequence[np.ndarray]) -> list[Rung]:
+    """Compare every rung (a name in `LIMITS`) with the reference on all clips."""
+    expected = _answers(reference, clips)
+    return [_rung(name, _answers(rung, clips), expected) for name, rung in rungs.items()]
+
+
+def first_broken(rungs: Sequence[Rung]) -> Rung | None:
+    """The lowest rung that is out of its limits."""
+    return next((rung for rung in rungs if not rung.passed), None)
+
+
+def _answers(answer: Answer, clips: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([answer(clip[None]) for clip in clips])
+
+
+def _rung(name: str, found: np.ndarray, expected: np.ndarray) -> Rung:
+    limit = LIMITS[name]
+    same_axes = bool((np.isnan(found) == np.isnan(expected)).all())
+    max_abs = float(np.nanmax(np.abs(found - expected))) if same_axes else float("nan")
+    agreement = {axis: _concordance(x, y) for axis, (x, y) in answered(found, expected).items()}
+    scores: dict[str, float | None] = {axis: agreement.get(axis) for axis in AXES}
+    low = [axis for axis, score in scores.items() if score is not None and not score >= limit.ccc]
+    return Rung(name, max_abs, scores, len(expected), same_axes and max_abs <= limit.max_abs and not low)
+
+
+def _concordance(found: np.ndarray, expected: np.ndarray) -> float | None:
+    return None if np.ptp(expected) < 1e-6 else float(ccc(found, expected))
+
+
+def _made(signals: Sequence[np.ndarray], *, first: int, samples: int) -> np.ndarray:
+    parts, length, number = [], 0, first
+    while length < samples:
+        parts.append(signals[number % len(signals)])
+        length += len(parts[-1])
+        number += 1
+    return np.concatenate(parts)[:samples].astype(np.float32)

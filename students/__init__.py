@@ -1,0 +1,1 @@
+"""The students: small networks that learn a teacher's soft targets."""

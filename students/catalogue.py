@@ -1,0 +1,70 @@
+"""The students by name, and the figures that `distill students` lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from distill.audio import SAMPLING_RATE
+from distill.errors import DistillError
+from students.wav2small import Wav2Small
+
+#: Name -> a network [batch, samples] (, lengths) -> [batch, 3] that has `tokens(samples)` and `frontend.hop`.
+STUDENTS: dict[str, Callable[[], nn.Module]] = {"wav2small": Wav2Small}
+
+#: The clip on which operations are counted, as in the paper (seconds).
+COUNTED_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a student costs. macs_per_second and tokens_per_second: per second of audio, counted on a 5 s clip."""
+
+    name: str
+    parameters: int
+    trainable: int
+    macs_per_second: float
+    tokens_per_second: float
+    hop_ms: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def build(name: str) -> nn.Module:
+    """A student with fresh weights.
+
+    Raises:
+        DistillError: no student of that name.
+    """
+    if name not in STUDENTS:
+        raise DistillError(f"{name}: no such student; there are {', '.join(STUDENTS)}")
+    return STUDENTS[name]()
+
+
+def figures(name: str) -> Figures:
+    """Count a student's parameters and operations.
+
+    >>> counted = figures("wav2small")
+    >>> counted.parameters, counted.trainable
+    (72477, 67395)
+    """
+    model = build(name).eval()
+    samples = COUNTED_SECONDS * SAMPLING_RATE
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model(torch.zeros(1, samples))
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return Figures(
+        name=name,
+        parameters=sum(size for size, _ in sizes),
+        trainable=sum(size for size, trains in sizes if trains),
+        macs_per_second=counter.get_total_flops() / 2 / COUNTED_SECONDS,  # a multiply-accumulate is two operations
+        tokens_per_second=model.tokens(samples) / COUNTED_SECONDS,
+        hop_ms=1000 * model.frontend.hop / SAMPLING_RATE,
+    )

@@ -1,0 +1,76 @@
+"""The commands of the students' room: train-student, students."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from distill.options import audio_option, device_option, existing, json_option, output_option, seed_option, show
+
+
+@click.command("train-student")
+@click.option("--labels", type=existing, required=True, multiple=True, help="Label table; may be given several times.")
+@output_option("Folder of the run.")
+@click.option("--arch", default="wav2small", show_default=True, help="A name from `distill students`.")
+@audio_option
+@click.option("--epochs", type=click.IntRange(1), help="End after this many passes [default: 30].")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End after this much time.")
+@click.option("--noise", type=existing, help="Folder of noise recordings [default: synthesised noise].")
+@click.option("--rir", type=existing, help="Folder of room impulse responses [default: synthesised rooms].")
+@click.option("--speaker-from", metavar="REGEX", help="Its group, searched in a file's path, is the speaker.")
+@click.option("--loss", type=click.Choice(["ccc", "mse", "ccc+mse"]), default="ccc", show_default=True)
+@click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Clips a step.")
+@click.option("--learning-rate", type=float, default=3e-3, show_default=True, help="Peak learning rate.")
+@click.option("--longest", type=float, default=6.0, show_default=True, help="Seconds of a clip that are used.")
+@click.option("--mixup", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of clips mixed.")
+@seed_option
+@device_option
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
+@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that prepare batches.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs into the run.")
+@json_option
+def train_student(as_json: bool, **options: Any) -> None:
+    """Train a student on a teacher's labels.
+
+    Held-out speakers (files, where no speaker is known) tell which weights are kept. Interrupted, the same command goes on.
+
+    \b
+    Example:
+      distill train-student --arch wav2small --labels labels/ -o runs/w2s
+    """
+    from distill.cli import find
+    from students.training import train_student as run
+
+    show(run(**options, export_check=find("export.check:export_untrained")), as_json, _trained)
+
+
+def _trained(result: dict[str, Any]) -> str:
+    scores = "  ".join(
+        f"{axis} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+        for axis, score in result["ccc"].items()
+        if score
+    )
+    return f"CCC with {result['teacher']} on {result['n']} held-out clips: {scores}"
+
+
+@click.command()
+@json_option
+def students(as_json: bool) -> None:
+    """List the students: parameters, operations, tokens, hop.
+
+    \b
+    Example:
+      distill students --json
+    """
+    from students.catalogue import STUDENTS, figures
+
+    show([figures(name).as_dict() for name in STUDENTS], as_json, lambda rows: "\n".join(map(_line, rows)))
+
+
+def _line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['name']}: {row['parameters']} parameters ({row['trainable']} train), "
+        f"{row['macs_per_second'] / 1e6:.1f} M MAC and {row['tokens_per_second']:g} tokens per second of audio, "
+        f"hop {row['hop_ms']:g} ms"
+    )

@@ -1,0 +1,94 @@
+"""PCM to log-mel inside the network, as in Wav2Small: what is trained on is what runs on the device."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distill.audio import SAMPLING_RATE
+
+#: Normaliser's floor on the variance, and log-mel's floor on the power.
+VARIANCE_FLOOR, POWER_FLOOR = 1e-7, 1e-10
+
+
+def frames_of(samples: Tensor | int, n_fft: int, hop: int) -> Tensor | int:
+    """Whole frames in `samples` samples: no padding at either end."""
+    return (samples - n_fft) // hop + 1
+
+
+def sample_mask(lengths: Tensor, samples: int) -> Tensor:
+    """Boolean [batch, samples], true before each clip's length. lengths: [batch]."""
+    return torch.arange(samples, device=lengths.device)[None] < lengths[:, None]
+
+
+def normalise(pcm: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Zero mean and unit variance per clip; samples outside the mask neither count nor remain. pcm: [batch, samples]."""
+    if mask is None:
+        centred = pcm - pcm.mean(-1, keepdim=True)
+        return centred / torch.sqrt((centred * centred).mean(-1, keepdim=True) + VARIANCE_FLOOR)
+    count = mask.sum(-1, keepdim=True)
+    pcm = torch.where(mask, pcm, 0.0)
+    centred = torch.where(mask, pcm - pcm.sum(-1, keepdim=True) / count, 0.0)
+    return centred / torch.sqrt((centred * centred).sum(-1, keepdim=True) / count + VARIANCE_FLOOR)
+
+
+def dft_kernels(n_fft: int) -> np.ndarray:
+    """Real and imaginary DFT rows under a periodic Hann window: float32 [2, n_fft // 2 + 1, n_fft]."""
+    time = np.arange(n_fft)
+    phase = 2 * math.pi * np.outer(np.arange(n_fft // 2 + 1), time) / n_fft
+    window = 0.5 - 0.5 * np.cos(2 * math.pi * time / n_fft)
+    return np.stack([np.cos(phase) * window, -np.sin(phase) * window]).astype(np.float32)
+
+
+def mel_matrix(n_fft: int, mels: int, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
+    """Triangular Slaney filters over 0..Nyquist with Slaney's area norm, librosa's default: float32 [bins, mels].
+
+    Slaney (1998), Auditory Toolbox: linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 steps to 6.4 kHz).
+    """
+    bins = np.linspace(0, sampling_rate / 2, n_fft // 2 + 1)
+    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(sampling_rate / 2), mels + 2))
+    rising = (bins[:, None] - edges[None, :-2]) / np.diff(edges)[None, :-1]
+    falling = (edges[None, 2:] - bins[:, None]) / np.diff(edges)[None, 1:]
+    area = 2.0 / (edges[2:] - edges[:-2])
+    return (np.maximum(0, np.minimum(rising, falling)) * area).astype(np.float32)
+
+
+_LINEAR, _LOG_FROM, _LOG_STEP = 200.0 / 3, 1000.0, math.log(6.4) / 27
+
+
+def _hz_to_mel(hz: float) -> float:
+    return hz / _LINEAR if hz < _LOG_FROM else _LOG_FROM / _LINEAR + math.log(hz / _LOG_FROM) / _LOG_STEP
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    knee = _LOG_FROM / _LINEAR
+    return np.where(mel < knee, mel * _LINEAR, _LOG_FROM * np.exp(_LOG_STEP * (mel - knee)))
+
+
+class LogMel(nn.Module):
+    """PCM -> log-mel power in dB, frozen and always in float32.
+
+    Wav2Small's front-end: two 1 x n_fft DFT convolutions, power without a square root, Slaney mel, 10 log10.
+    [batch, samples] -> [batch, frames, mels]; frames = (samples - n_fft) // hop + 1.
+    """
+
+    def __init__(self, n_fft: int = 64, hop: int = 32, mels: int = 26) -> None:
+        super().__init__()
+        self.n_fft, self.hop, self.mels = n_fft, hop, mels
+        real, imaginary = torch.from_numpy(dft_kernels(n_fft))[:, :, None]
+        # Parameters, not buffers: the paper's 72K counts them. They never train.
+        self.real = nn.Parameter(real, requires_grad=False)
+        self.imaginary = nn.Parameter(imaginary, requires_grad=False)
+        self.mel = nn.Parameter(torch.from_numpy(mel_matrix(n_fft, mels)), requires_grad=False)
+
+    def forward(self, pcm: Tensor) -> Tensor:
+        """pcm: float32 [batch, samples], normalised -> float32 [batch, frames, mels] in dB."""
+        with torch.autocast(pcm.device.type, enabled=False):
+            framed = pcm[:, None].float()
+            real = nn.functional.conv1d(framed, self.real, stride=self.hop)
+            imaginary = nn.functional.conv1d(framed, self.imaginary, stride=self.hop)
+            power = (real * real + imaginary * imaginary).transpose(1, 2)
+            return 10.0 * torch.log10(torch.clamp(power @ self.mel, min=POWER_FLOOR))

@@ -1,0 +1,48 @@
+"""A trained run back as a network, strictly: every tensor that is missing, too many or misshaped is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from distill import runs
+from distill.errors import DistillError
+from students import catalogue
+
+
+def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The trained network of a run, in evaluation mode, and its configuration. Loads strictly.
+
+    Raises:
+        DistillError: no run, an unfinished one, or tensors that are missing, too many or of another shape, by name.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config = runs.read_config(folder)
+    if not (folder / runs.WEIGHTS).is_file():
+        raise DistillError(f"{folder}: the training is unfinished; run the same `distill train-student` again")
+    model = catalogue.build(config["arch"])
+    try:
+        weights = load_file(folder / runs.WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise DistillError(f"{folder / runs.WEIGHTS}: cannot be read ({error})") from None
+    _check_tensors(folder / runs.WEIGHTS, model.state_dict(), weights)
+    model.load_state_dict(weights)
+    return model.eval(), config
+
+
+def _check_tensors(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing:
+        raise DistillError(f"{path}: the tensor {missing[0]} is missing ({len(missing)} in all)")
+    if surplus:
+        raise DistillError(f"{path}: the tensor {surplus[0]} does not belong to this student ({len(surplus)} in all)")
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape:
+            raise DistillError(
+                f"{path}: the tensor {name} has shape {list(found[name].shape)}, expected {list(tensor.shape)}"
+            )

@@ -1,0 +1,242 @@
+"""Training a student on a teacher's soft targets: label tables in, a run folder out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distill import runs, table
+from distill.annotation import AXES
+from distill.errors import DistillError
+from distill.files import sole_writer, whole, write_json
+from distill.learning.device import choose_device, choose_precision, keep_freed_memory
+from distill.learning.loop import Schedule, answers, fit
+from distill.learning.loss import LOSSES
+from distill.learning.splits import groups_of, held_out
+from distill.licences import strictest
+from distill.metrics import agreement
+from distill.perturb import surroundings
+from distill.progress import say
+from students import catalogue
+from students.data import (
+    Augmentation,
+    Clips,
+    Example,
+    TrainingBatches,
+    cache,
+    check_disk,
+    clean_batches,
+    examples,
+    write_split,
+)
+
+#: Clips that travel with a run for the exporter, at most.
+TRAVELLING = 400
+
+#: Tries to export an untrained network, so that what cannot be exported is known before the hours of training.
+ExportCheck = Callable[[nn.Module, str], None]
+
+
+def train_student(
+    labels: Path | Sequence[Path],
+    *,
+    output: Path,
+    arch: str = "wav2small",
+    audio: Path | None = None,
+    epochs: int | None = None,
+    max_minutes: float | None = None,
+    noise: Path | None = None,
+    rir: Path | None = None,
+    speaker_from: str | None = None,
+    loss: str = "ccc",
+    batch_size: int = 32,
+    learning_rate: float = 3e-3,
+    longest: float = 6.0,
+    mixup: float = Augmentation.mixup,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 1,
+    tensorboard: bool = False,
+    export_check: ExportCheck | None = None,
+) -> dict[str, Any]:
+    """Train a student on one or several label tables; called again after an interruption it goes on.
+
+    arch: a name from `distill students`. audio: moves the root of the label tables. epochs, max_minutes: when to end
+    (default: 30 epochs); with minutes the learning rate follows the time. noise, rir: folders of recordings; without
+    them noise and rooms are synthesised. speaker_from: regular expression whose group is the speaker in a file's path.
+    loss: one of `LOSSES`. longest: seconds of a clip that are used. workers: processes that prepare batches.
+
+    Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, axes, derived, split, n, teacher, licence,
+    data_licence, seconds}, on held-out speakers, against the teacher.
+
+    Raises:
+        Refused: `output` holds another run, or another process writes there.
+        DistillError: labels, audio, disk or export cannot work; said before the first step.
+    """
+    given = {key: value for key, value in locals().items() if key not in ("export_check", "tensorboard", "workers")}
+    tables = [table.read(folder) for folder in ([labels] if isinstance(labels, Path) else labels)]
+    config = _config(given, tables)
+    with sole_writer(output):
+        runs.begin(output, config)
+        finished = runs.read_result(output)
+        if finished is not None:
+            say(f"{output}: already trained")
+            return finished
+        _check_before(arch, output, tables, export_check)
+        torch.manual_seed(seed)
+        clips, kept, held = _data(tables, audio, speaker_from, output, seed)
+        where, number = choose_device(device), choose_precision(precision, choose_device(device))
+        say(
+            f"{arch} on {where.type} in {str(number).removeprefix('torch.')}: {len(clips)} clips, {held.sum()} held out"
+        )
+        batches = TrainingBatches(
+            clips, np.flatnonzero(~held), _around(noise, rir, seed), augmentation=Augmentation(mixup=mixup),
+            batch_size=batch_size, longest=longest, seed=seed, workers=workers,
+        )  # fmt: skip
+        model = catalogue.build(arch).to(memory_format=torch.channels_last)
+        keep_freed_memory()
+        weights = fit(
+            model, batches, lambda: clean_batches(clips, np.flatnonzero(held), batch_size), loss=LOSSES[loss],
+            schedule=Schedule(config["epochs"], max_minutes, learning_rate), folder=output, device=where,
+            precision=number, log=_tensorboard(output) if tensorboard else lambda _: None,
+        )  # fmt: skip
+        return _finish(output, arch, weights, clips, kept, held, config, tables)
+
+
+def _config(given: Mapping[str, Any], tables: Sequence[table.LabelTable]) -> dict[str, Any]:
+    """Everything that decides the outcome, resolved, and what the chain needs to know of the labels."""
+    config = {
+        key: value.resolve().as_posix() if isinstance(value, Path) else value
+        for key, value in given.items()
+        if key not in ("labels", "output")
+    }
+    if config["epochs"] is None and config["max_minutes"] is None:
+        config["epochs"] = 30
+    if config["loss"] not in LOSSES:
+        raise DistillError(f"--loss {config['loss']}: there are {', '.join(LOSSES)}")
+    config["labels"] = [label.folder.resolve().as_posix() for label in tables]
+    config["axes"] = [axis for axis in AXES if all(axis in label.info["axes"] for label in tables)]
+    config["derived"] = [axis for axis in AXES if any(axis in label.info["derived"] for label in tables)]
+    config["teacher"] = "; ".join(dict.fromkeys(label.info["teacher"]["name"] for label in tables))
+    config["range"] = tables[0].info["teacher"]["range"]
+    return {**config, **_licences(tables)}
+
+
+def _licences(tables: Sequence[table.LabelTable]) -> dict[str, Any]:
+    """The student's licence is its strictest parent's; its data are the teacher's and what the teacher labelled."""
+    lineage = []
+    for label in tables:
+        card = label.info["teacher"]
+        lineage.append(
+            {"role": "teacher", **{key: card[key] for key in ("name", "revision", "licence", "data_licence")}}
+        )
+        audio = {"role": "audio", "name": Path(label.info["root"]).name, "revision": None}
+        lineage.append({**audio, "licence": None, "data_licence": label.info["audio_licence"]})
+    unique = list({str(entry): entry for entry in lineage}.values())
+    return {
+        "licence": strictest(entry["licence"] for entry in unique if entry["licence"]),
+        "data_licence": strictest(entry["data_licence"] for entry in unique),
+        "lineage": unique,
+    }
+
+
+def _check_before(
+    arch: str, output: Path, tables: Sequence[table.LabelTable], export_check: ExportCheck | None
+) -> None:
+    """Fail before spending: does the student export, is there disk, do the labels say anything?"""
+    check_disk(output, bytes_needed=200_000_000)
+    for label in tables:
+        spread = np.nanstd(label.adv, axis=0)
+        constant = [
+            axis for axis, value in zip(AXES, spread, strict=True) if axis in label.info["axes"] and value < 1e-6
+        ]
+        if constant:
+            raise DistillError(f"{label.folder}: {constant[0]} is the same in all {len(label)} rows; nothing to learn")
+    if export_check is not None:
+        say(f"checking that an untrained {arch} can be exported")
+        export_check(catalogue.build(arch).eval(), arch)
+
+
+def _data(
+    tables: Sequence[table.LabelTable], audio: Path | None, speaker_from: str | None, output: Path, seed: int
+) -> tuple[Clips, list[Example], np.ndarray]:
+    chosen: list[Example] = []
+    for label in tables:
+        chosen += examples(label, audio, groups_of(label.column("file"), label.column("speaker"), speaker_from))
+    held = held_out([example.group for example in chosen], seed=seed)
+    out = {example.group for example, is_out in zip(chosen, held, strict=True) if is_out}
+    clips, kept = cache(chosen, output / "cache")
+    return clips, kept, np.array([example.group in out for example in kept])
+
+
+def _around(noise: Path | None, rir: Path | None, seed: int) -> Any:
+    made = [name for name, folder in (("noise", noise), ("rooms", rir)) if folder is None]
+    if made:
+        say(f"{' and '.join(made)} for training are synthesised (--noise DIR and --rir DIR take recordings)")
+    return surroundings(noise, rir, seed=seed)
+
+
+def _finish(
+    output: Path, arch: str, weights: dict[str, Tensor], clips: Clips, kept: list[Example], held: np.ndarray,
+    config: Mapping[str, Any], tables: Sequence[table.LabelTable],
+) -> dict[str, Any]:  # fmt: skip
+    """Score the best weights on the held-out clips, write them with the clips that export needs, then the result."""
+    from safetensors.torch import save_file
+
+    model = catalogue.build(arch)
+    model.load_state_dict(weights)
+    predicted, target = answers(model, clean_batches(clips, np.flatnonzero(held), 32), torch.device("cpu"))
+    runs.write_clips(output, _travelling(clips, kept, held))
+    with whole(output / runs.WEIGHTS) as beside:
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, beside)
+    scores = agreement(predicted, target)
+    result = {
+        "ccc": {axis: scores["ccc"].get(axis) for axis in AXES}, "axes": config["axes"], "derived": config["derived"],
+        "split": write_split(output, kept, held), "n": scores["n"], "teacher": config["teacher"],
+        "licence": config["licence"], "data_licence": config["data_licence"],
+        "seconds": _last_line(output)["seconds"], "epochs": _last_line(output)["epoch"],
+        "figures": asdict(catalogue.figures(arch)),
+    }  # fmt: skip
+    write_json(output / runs.RESULT, result)
+    shutil.rmtree(output / "cache")
+    return result
+
+
+def _travelling(clips: Clips, kept: list[Example], held: np.ndarray) -> list[runs.Clip]:
+    """Clips for the exporter: training clips to calibrate with and held-out ones to check with, in turn."""
+    rng = np.random.default_rng(0)
+    calibrate, check = (rng.permutation(np.flatnonzero(side)) for side in (~held, held))
+    turns = [pair for pair in zip_longest(check, calibrate)]
+    drawn = [(index, use) for pair in turns for index, use in zip(pair, ("check", "calibrate"), strict=True)]
+    return [
+        runs.Clip(kept[index].file, use, clips.signal(index)) for index, use in drawn[:TRAVELLING] if index is not None
+    ]
+
+
+def _last_line(output: Path) -> dict[str, Any]:
+    return dict(json.loads((output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]))
+
+
+def _tensorboard(output: Path) -> Callable[[dict[str, Any]], None]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise DistillError("--tensorboard needs tensorboard; from the checkout: pip install '.[tensorboard]'") from None
+    writer = SummaryWriter(output / "tensorboard")
+
+    def log(line: dict[str, Any]) -> None:
+        writer.add_scalar("loss", line["loss"], line["step"])
+        for axis, value in line["ccc"].items():
+            writer.add_scalar(f"ccc/{axis}", value, line["step"])
+
+    return log

@@ -1,0 +1,139 @@
+"""Batches of segments: planned from the list alone, decoded, annotated; every segment ends as a row or a failure."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill import table
+from distill.annotation import Annotation, Annotator
+from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
+from distill.errors import AudioError
+from distill.manifest import Failure, Segment
+
+#: Segments that are computed, and committed as one part, together.
+BATCH = 32
+
+#: Bytes from the middle of a file by which likely copies of it are brought into the same batch.
+_PROBE = 4096
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch."""
+
+    rows: list[table.Row]
+    failures: list[Failure]
+
+
+def plan(segments: Sequence[Segment], root: Path) -> list[list[Segment]]:
+    """Batches, from the segment list alone. Segments that may be the same audio stand together, to be computed once."""
+    by_size: dict[tuple[int, float, float], list[Segment]] = {}
+    for segment in sorted(segments, key=lambda segment: segment.key):
+        by_size.setdefault((segment.size, segment.start, segment.end), []).append(segment)
+    groups = [group for same_size in by_size.values() for group in _likely_copies(same_size, root)]
+    batches: list[list[Segment]] = [[]]
+    for group in groups:
+        if batches[-1] and len(batches[-1]) + len(group) > BATCH:
+            batches.append([])
+        batches[-1] += group
+    return [batch for batch in batches if batch]
+
+
+def annotate_batch(segments: Sequence[Segment], root: Path, annotator: Annotator) -> Outcome:
+    """Decode, check and annotate a batch; every segment becomes a row or a failure with its reason."""
+    signals, digests, failures = _decode(segments, root, annotator)
+    if not signals:
+        return Outcome([], failures)
+    answers, refused = _answers(signals, annotator)
+    rows, unanswered = [], []
+    for segment, key in digests:
+        if key in answers:
+            rows.append(_row(segment, key, *answers[key]))
+        else:
+            unanswered.append(_failure(segment, refused[key]))
+    return Outcome(rows, failures + unanswered)
+
+
+def _likely_copies(segments: Sequence[Segment], root: Path) -> Iterable[list[Segment]]:
+    if len(segments) == 1:
+        return [list(segments)]
+    groups: dict[bytes, list[Segment]] = {}
+    for segment in segments:
+        groups.setdefault(_probe(root / segment.file, segment.size), []).append(segment)
+    return groups.values()
+
+
+def _probe(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            handle.seek(max(0, (size - _PROBE) // 2))
+            return hashlib.sha256(handle.read(_PROBE)).digest()
+    except OSError:
+        return os.fsencode(path)
+
+
+def _decode(
+    segments: Sequence[Segment], root: Path, annotator: Annotator
+) -> tuple[dict[str, np.ndarray], list[tuple[Segment, str]], list[Failure]]:
+    signals: dict[str, np.ndarray] = {}
+    digests: list[tuple[Segment, str]] = []
+    failures: list[Failure] = []
+    for segment in segments:
+        try:
+            signal_ = read(root / segment.file, segment.span)
+            reject_unusable(signal_, annotator.card.shortest_seconds)
+        except AudioError as error:
+            failures.append(_failure(segment, str(error)))
+            continue
+        key = digest(signal_)
+        signals[key] = signal_
+        digests.append((segment, key))
+    return signals, digests, failures
+
+
+Answer = tuple[tuple[float | None, ...], tuple[float | None, ...]]
+
+
+def _answers(signals: Mapping[str, np.ndarray], annotator: Annotator) -> tuple[dict[str, Answer], dict[str, str]]:
+    """{digest: (adv, spread)} of what the teacher answered, {digest: reason} of what it could not."""
+    lengths = [len(signal_) for signal_ in signals.values()]
+    annotation = annotator.annotate(padded(list(signals.values())), lengths, SAMPLING_RATE)
+    answers: dict[str, Answer] = {}
+    refused: dict[str, str] = {}
+    for index, key in enumerate(signals):
+        adv, spread = _answer(annotation, index)
+        if any(adv[column] is None for column in _columns(annotator)):
+            refused[key] = f"the teacher {annotator.card.name} answered NaN"
+        else:
+            answers[key] = (adv, spread)
+    return answers, refused
+
+
+def _columns(annotator: Annotator) -> list[int]:
+    return [index for index, axis in enumerate(table.AXES) if axis in annotator.card.axes]
+
+
+def _answer(annotation: Annotation, index: int) -> Answer:
+    adv = _finite(annotation.adv[index])
+    return adv, (None,) * len(adv) if annotation.spread is None else _finite(annotation.spread[index])
+
+
+def _finite(values: Any) -> tuple[float | None, ...]:
+    return tuple(float(value) if np.isfinite(value) else None for value in values)
+
+
+def _row(segment: Segment, key: str, adv: tuple[float | None, ...], spread: tuple[float | None, ...]) -> table.Row:
+    return table.Row(
+        segment.file, segment.start, segment.end, key, adv, spread, segment.size, segment.changed, segment.columns
+    )
+
+
+def _failure(segment: Segment, reason: str) -> Failure:
+    return Failure(segment.file, reason, segment.start, segment.end)

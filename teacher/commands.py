@@ -1,0 +1,96 @@
+"""The commands of the teachers' room: label, train-teacher, teachers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from distill.options import audio_option, existing, json_option, output_option, seed_option, show, where_option
+
+
+@click.command()
+@click.argument("source", type=existing)
+@output_option("Folder of the label table.")
+@click.option("--teacher", default="prosody", show_default=True, help="A name from `distill teachers`, or a folder.")
+@audio_option
+@where_option
+@click.option("--window", type=float, help="Cut longer recordings into windows of this many seconds.")
+@click.option("--hop", type=float, help="Seconds from one window to the next [default: the window].")
+@click.option("--data-licence", "audio_licence", default="unknown", help="The licence of the recordings.")
+@click.option("--relabel", is_flag=True, help="Replace the rows of files that have changed since.")
+@click.option("--strict", is_flag=True, help="Exit with an error if any segment failed.")
+@click.option("--jobs", type=click.IntRange(1), help="Worker processes [default: one a core].")
+@json_option
+def label(strict: bool, as_json: bool, **options: Any) -> None:
+    """Annotate audio with arousal, dominance, valence.
+
+    SOURCE is a folder, an audio file, or a manifest (CSV, JSONL, Parquet with file[,start,end]). Interrupted or called
+    again, it does what is missing.
+
+    \b
+    Example:
+      distill label recordings/ -o labels/ --teacher prosody
+    """
+    from teacher.labelling import label as run
+
+    result = run(**options)
+    show(result, as_json, _labelled)
+    if strict and result["failed"]:
+        raise SystemExit(1)
+
+
+def _labelled(result: dict[str, Any]) -> str:
+    return (
+        f"{result['labelled']} segments labelled ({result['audio_seconds'] / 60:.1f} minutes of audio), "
+        f"{result['skipped']} already done, {result['failed']} failed: {result['output']}"
+    )
+
+
+@click.command("train-teacher")
+@click.option("--method", type=click.Choice(["prosody"]), default="prosody", show_default=True, help="How to train.")
+@click.option("--labels", type=existing, required=True, help="CSV with file, speaker, arousal, valence.")
+@audio_option
+@output_option("Folder for the teacher.")
+@click.option("--split", default="train", show_default=True, help="Rows whose column `split` has this value.")
+@seed_option
+@json_option
+def train_teacher(method: str, labels: Path, audio: Path | None, as_json: bool, **options: Any) -> None:
+    """Train a teacher on human ratings; chosen by leaving one speaker out.
+
+    \b
+    Example:
+      distill train-teacher --method prosody --labels ratings.csv --audio recordings/ -o teachers/mine
+    """
+    from teacher.prosody.training import train_prosody
+
+    result = train_prosody(labels=labels, audio=audio or labels.parent, **options)
+    show(result, as_json, _trained)
+
+
+def _trained(result: dict[str, Any]) -> str:
+    left_out = ", ".join(f"{axis} {value:.3f}" for axis, value in result["loso_ccc"].items())
+    return f"{result['output']}: {result['n']} clips, CCC on the speaker left out: {left_out}"
+
+
+@click.command()
+@json_option
+def teachers(as_json: bool) -> None:
+    """List the teachers: axes, range, licences of weights and data.
+
+    \b
+    Example:
+      distill teachers --json
+    """
+    from teacher.catalogue import cards
+
+    show([card.as_dict() for card in cards()], as_json, lambda rows: "\n".join(map(_line, rows)))
+
+
+def _line(card: dict[str, Any]) -> str:
+    derived = f" ({', '.join(card['derived'])} derived)" if card["derived"] else ""
+    return (
+        f"{card['name']}: {', '.join(card['axes'])}{derived}, {card['parameters']} parameters, "
+        f"weights {card['licence']}, trained on {card['data_licence']}"
+    )

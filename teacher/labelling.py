@@ -1,0 +1,176 @@
+"""Labelling: audio in, a label table out. What is done is recognised; what fails is named; nothing is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill import table
+from distill.annotation import Annotator
+from distill.errors import DistillError, Refused
+from distill.files import sole_writer
+from distill.licences import UNKNOWN
+from distill.manifest import Cut, Listing, Segment, list_segments, write_failures
+from distill.progress import Progress, say
+from teacher.batches import Outcome, plan
+from teacher.catalogue import DEFAULT, open_teacher
+from teacher.workers import annotate_batches
+
+#: Where a table names what could not be labelled.
+FAILED = "failed.csv"
+
+
+def label(
+    source: Path,
+    *,
+    output: Path,
+    teacher: str = DEFAULT,
+    audio: Path | None = None,
+    window: float | None = None,
+    hop: float | None = None,
+    where: Mapping[str, str] | None = None,
+    audio_licence: str = UNKNOWN,
+    relabel: bool = False,
+    jobs: int | None = None,
+) -> dict[str, Any]:
+    """Annotate a folder, a file or a manifest into the label table `output`; a second call does what is missing.
+
+    window, hop: seconds; by default the teacher's longest clip, without overlap. where: rows of the manifest to take.
+    audio_licence: the licence of the recordings. relabel: replace the rows of files that have changed since.
+    jobs: worker processes, by default one a core.
+
+    Returns {labelled, skipped, failed, audio_seconds, wall_seconds, output}: segments, and seconds of audio labelled
+    now; wall time from the first decode on.
+
+    Raises:
+        Refused: `output` holds other work, a file has changed, or another run is writing there.
+        DistillError: nothing could be labelled, or the source cannot be read.
+    """
+    annotator = open_teacher(teacher)
+    cut = _cut(window, hop, annotator)
+    listing = list_segments(source, audio=audio, cut=cut, where=where)
+    with sole_writer(output):
+        info = _open_table(
+            output, annotator, listing, _arguments(source, cut, where, teacher, annotator), audio_licence
+        )
+        missing = _missing(output, listing.segments, relabel=relabel)
+        started = time.monotonic()
+        done = _compute(output, plan(missing, listing.root), listing, teacher, jobs or os.cpu_count() or 1)
+        wall = time.monotonic() - started
+        _close_table(output, info, listing, done)
+    return _summary(listing, missing, done, wall, output)
+
+
+def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
+    longest = annotator.card.longest_seconds
+    window = longest if window is None else window
+    if not annotator.card.shortest_seconds <= window <= longest:
+        shortest = annotator.card.shortest_seconds
+        raise DistillError(f"--window {window:g}: {annotator.card.name} takes clips of {shortest:g} to {longest:g} s")
+    if hop is not None and not 0 < hop <= window:
+        raise DistillError(f"--hop {hop:g}: must be above 0 and at most the window of {window:g} s")
+    return Cut(window, window if hop is None else hop)
+
+
+def _arguments(
+    source: Path, cut: Cut, where: Mapping[str, str] | None, teacher: str, annotator: Annotator
+) -> dict[str, Any]:
+    """What must be the same for two runs to be one."""
+    return {"source": source.resolve().as_posix(), "teacher": teacher, "revision": annotator.card.revision,
+            "window": cut.window, "hop": cut.hop, "where": dict(where or {})}  # fmt: skip
+
+
+def _open_table(
+    output: Path, annotator: Annotator, listing: Listing, arguments: dict[str, Any], audio_licence: str
+) -> dict[str, Any]:
+    root = listing.root.resolve().as_posix()
+    before = table.read_info(output)
+    if before is not None:
+        _refuse_other(output, {**before["arguments"], "root": before["root"]}, {**arguments, "root": root})
+    elif any(output.glob("part-*.parquet")):
+        raise Refused(f"{output}: holds parts of a label table without its {table.JSON}; choose another folder")
+    card = annotator.card
+    info = {
+        "format": 1, "complete": False, "root": root, "arguments": arguments, "teacher": card.as_dict(),
+        "axes": card.axes, "derived": card.derived, "normalisation": card.normalisation,
+        "licence": card.licence, "data_licence": card.data_licence, "audio_licence": audio_licence,
+    }  # fmt: skip
+    table.write_info(output, info)
+    return info
+
+
+def _refuse_other(output: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise Refused(
+                f"{output}: was labelled with {name} {before.get(name)!r}, now it is {value!r}; choose another folder"
+            )
+
+
+def _missing(output: Path, segments: Sequence[Segment], *, relabel: bool) -> list[Segment]:
+    """The segments without a row. Rows are known by file, start, end, size and time of change, without decoding."""
+    rows = table.read_unfinished(output)
+    if rows is None:
+        return list(segments)
+    known = list(zip(*(rows[name].to_pylist() for name in (*table.KEY_COLUMNS, "size", "changed")), strict=True))
+    states = {segment.file: (segment.size, segment.changed) for segment in segments}
+    changed = {file for file, _, _, size, at in known if states.get(file, (size, at)) != (size, at)}
+    if changed and not relabel:
+        raise Refused(
+            f"{output}: {min(changed)} has changed since it was labelled ({len(changed)} files in all); --relabel"
+        )
+    if changed:
+        table.drop_files(output, changed)
+    done = {(file, start, end) for file, start, end, _, _ in known if file not in changed}
+    return [segment for segment in segments if segment.key not in done]
+
+
+def _compute(output: Path, batches: list[list[Segment]], listing: Listing, teacher: str, jobs: int) -> list[Outcome]:
+    """Run the batches, commit each as it comes, and keep the list of failures on disk up to date."""
+    outcomes: list[Outcome] = []
+    failures = list(listing.failures)
+    with Progress("labelling", sum(map(len, batches)), "segments") as progress:
+        for batch, outcome in annotate_batches(batches, listing.root, teacher, min(jobs, len(batches))):
+            if outcome.rows:
+                table.write_part(output, _name(batch), outcome.rows)
+            outcomes.append(outcome)
+            failures += outcome.failures
+            write_failures(output / FAILED, failures)
+            seconds = sum(row.end - row.start for row in outcome.rows)
+            progress.advance(len(batch), audio_seconds=seconds, failed=len(outcome.failures))
+    write_failures(output / FAILED, failures)
+    return outcomes
+
+
+def _name(batch: Sequence[Segment]) -> str:
+    text = "\n".join(f"{segment.key} {segment.size} {segment.changed}" for segment in batch)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _close_table(output: Path, info: dict[str, Any], listing: Listing, done: Sequence[Outcome]) -> None:
+    failed = len(listing.failures) + sum(len(outcome.failures) for outcome in done)
+    rows = table.read_unfinished(output)
+    counts = {"segments": len(listing.segments), "rows": 0 if rows is None else rows.num_rows, "failed": failed}
+    seconds = 0.0 if rows is None else float(np.sum(rows["end"].to_numpy() - rows["start"].to_numpy()))
+    table.write_info(output, {**info, "complete": rows is not None, "counts": counts, "audio_seconds": seconds})
+
+
+def _summary(
+    listing: Listing, missing: Sequence[Segment], done: Sequence[Outcome], wall: float, output: Path
+) -> dict[str, Any]:
+    labelled = sum(len(outcome.rows) for outcome in done)
+    failed = len(listing.failures) + sum(len(outcome.failures) for outcome in done)
+    skipped = len(listing.segments) - len(missing)
+    if failed:
+        say(f"{failed} of {labelled + skipped + failed} segments failed; {output / FAILED} names each")
+    if not labelled and not skipped:
+        raise DistillError(f"nothing was labelled: all {failed} segments failed; {output / FAILED} says why")
+    seconds = sum(row.end - row.start for outcome in done for row in outcome.rows)
+    return {"labelled": labelled, "skipped": skipped, "failed": failed, "audio_seconds": round(seconds, 3),
+            "wall_seconds": round(wall, 3), "output": output}  # fmt: skip

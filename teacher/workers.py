@@ -1,0 +1,68 @@
+"""Batches through worker processes, each with its own teacher; memory stays bounded, Ctrl-C is the parent's."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+from distill.annotation import Annotator
+from distill.errors import DistillError
+from distill.manifest import Segment
+from teacher.batches import Outcome, annotate_batch
+from teacher.catalogue import open_teacher
+
+
+def annotate_batches(
+    batches: list[list[Segment]], root: Path, teacher: str, jobs: int
+) -> Iterator[tuple[list[Segment], Outcome]]:
+    if jobs <= 1:
+        for batch in batches:
+            yield batch, annotate_batch(batch, root, _opened(teacher))
+        return
+    # Spawned, not forked: a fork of a process with running threads (BLAS, progress) may hang.
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin, initargs=(teacher,))
+    try:
+        yield from _bounded(pool, batches, root, teacher, ahead=2 * jobs)
+    except BrokenProcessPool:
+        raise DistillError(
+            "a worker process died (out of memory?); run the same command again, or with --jobs 1"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _bounded(
+    pool: ProcessPoolExecutor, batches: list[list[Segment]], root: Path, teacher: str, ahead: int
+) -> Iterator[tuple[list[Segment], Outcome]]:
+    """Keep at most `ahead` batches under way, so that memory stays bounded; yield them as they finish."""
+    waiting = iter(batches)
+    running: dict[Future[Outcome], list[Segment]] = {}
+    while True:
+        for batch in waiting:
+            running[pool.submit(_work, batch, root, teacher)] = batch
+            if len(running) >= ahead:
+                break
+        if not running:
+            return
+        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            yield running.pop(future), future.result()
+
+
+def _begin(teacher: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _opened(teacher)
+
+
+def _work(segments: Sequence[Segment], root: Path, teacher: str) -> Outcome:
+    return annotate_batch(segments, root, _opened(teacher))
+
+
+@cache
+def _opened(teacher: str) -> Annotator:
+    return open_teacher(teacher)

@@ -1,0 +1,137 @@
+"""The stage as a whole: what it writes, and what it refuses before it spends time."""
+
+import json
+import sys
+from types import ModuleType
+
+import numpy as np
+import onnx
+import pytest
+
+from benchmarks import latency, memory
+from benchmarks.benchmark import benchmark
+from distill.errors import DistillError
+
+
+@pytest.fixture
+def no_timing(monkeypatch):
+    """Any measurement is a failure."""
+
+    def refuse(*_arguments, **_options):
+        pytest.fail("the clock ran before the request was checked")
+
+    monkeypatch.setattr(latency, "measure", refuse)
+    monkeypatch.setattr(memory, "in_fresh_process", refuse)
+
+
+def test_the_file_holds_what_is_returned(measured):
+    folder, result = measured
+    assert json.loads((folder / "benchmark.json").read_text()) == result
+    assert sorted(path.name for path in folder.iterdir()) == ["benchmark.json", "report.html", "report.md"]
+
+
+def test_keys_of_the_json(measured):
+    _, result = measured
+    assert list(result) == ["machine", "settings", "models", "devices"]
+    assert result["devices"] == {}
+    assert result["settings"]["interleaved"] is True
+    assert result["settings"]["rounds"] == 4
+    machine = result["machine"]
+    assert machine["threads"] == 1
+    assert machine["cpu"] and machine["cores"] >= 1 and machine["memory_bytes"] > 1e8
+    assert {"avx2", "avx512_vnni", "dotprod"} <= set(machine["instruction_sets"])
+    assert set(result["models"][0]) == {
+        "path", "name", "bytes", "sha256", "parameters", "trainable", "macs_per_second", "tokens_per_second", "hop_ms",
+        "licence", "data_licence", "derived", "precision", "latency_ms", "ratio_to_first", "peak_rss_bytes", "ccc",
+        "n_truth",
+    }  # fmt: skip
+
+
+def test_figures_of_each_model(measured):
+    small, large = measured[1]["models"]
+    assert (small["name"], small["precision"], small["derived"]) == ("tiny", "float32", ["dominance"])
+    assert (large["precision"], large["parameters"]) == ("int8", 98_765)
+    assert large["bytes"] > small["bytes"]
+    assert small["ccc"] is None and small["n_truth"] == 0
+    assert small["ratio_to_first"] == {"0.5": 1.0, "1": 1.0, "5": 1.0}
+    assert large["ratio_to_first"]["5"] == large["latency_ms"]["5"]["median"] / small["latency_ms"]["5"]["median"]
+    for model in (small, large):
+        assert list(model["latency_ms"]) == ["0.5", "1", "5"]
+        for timed in model["latency_ms"].values():
+            assert timed["n"] == 4 and 0 < timed["p10"] <= timed["median"] <= timed["p90"]
+        assert set(model["peak_rss_bytes"]) == {"runtime", "model"}
+
+
+def test_precision_is_null_where_the_file_does_not_say(make_student, tmp_path):
+    model = make_student(tmp_path / "old.onnx")
+    loaded = onnx.load(str(model))
+    kept = [entry for entry in loaded.metadata_props if entry.key != "precision"]
+    del loaded.metadata_props[:]
+    loaded.metadata_props.extend(kept)
+    onnx.save(loaded, str(model))
+    result = benchmark([model], output=tmp_path / "report", rounds=1, seconds=(1,))
+    assert result["models"][0]["precision"] is None
+
+
+def test_agreement_comes_from_evaluate(make_student, tmp_path, monkeypatch):
+    asked = []
+
+    def evaluate(*, student, truth, audio):
+        asked.append((student, truth, audio))
+        return {"n": 12, "ccc": {"arousal": {"value": np.float64(0.5), "low": float("nan"), "high": 0.7}}}
+
+    module = ModuleType("distill.evaluate")
+    module.evaluate = evaluate
+    monkeypatch.setitem(sys.modules, "distill.evaluate", module)
+    truth = tmp_path / "truth.csv"
+    truth.write_text("file,arousal\n")
+    model = make_student(tmp_path / "a.onnx")
+    result = benchmark([model], output=tmp_path / "report", truth=truth, audio=tmp_path, rounds=1, seconds=(1,))
+    assert asked == [(model, truth, tmp_path)]
+    assert result["models"][0]["ccc"] == {"arousal": {"value": 0.5, "low": None, "high": 0.7}}
+    assert result["models"][0]["n_truth"] == 12
+    assert "0.50" in (tmp_path / "report" / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("no_timing")
+class TestRefusedBeforeTheClockRuns:
+    def test_a_broken_model_among_good_ones(self, make_student, tmp_path):
+        (tmp_path / "broken.onnx").write_bytes(b"no model")
+        with pytest.raises(DistillError, match=r"broken\.onnx"):
+            benchmark([make_student(tmp_path / "good.onnx"), tmp_path / "broken.onnx"], output=tmp_path / "report")
+
+    def test_a_missing_model(self, tmp_path):
+        with pytest.raises(DistillError, match=r"gone\.onnx: no such student"):
+            benchmark([tmp_path / "gone.onnx"], output=tmp_path / "report")
+
+    def test_a_model_that_cannot_answer(self, make_student, tmp_path):
+        model = make_student(tmp_path / "odd.onnx")
+        loaded = onnx.load(str(model))
+        loaded.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 16_000
+        onnx.save(loaded, str(model))
+        with pytest.raises(DistillError, match=r"odd\.onnx: it does not answer a clip of 3 s"):
+            benchmark([model], output=tmp_path / "report", seconds=(1, 3))
+
+    def test_an_output_that_cannot_be_written(self, make_student, tmp_path):
+        (tmp_path / "taken").write_text("a file")
+        with pytest.raises(DistillError, match=r"taken.*cannot be written"):
+            benchmark([make_student(tmp_path / "a.onnx")], output=tmp_path / "taken" / "report")
+
+    @pytest.mark.parametrize("given", ["truth", "audio"])
+    def test_half_of_a_truth(self, make_student, tmp_path, given):
+        with pytest.raises(DistillError, match=r"--truth.*--audio"):
+            benchmark([make_student(tmp_path / "a.onnx")], output=tmp_path / "report", **{given: tmp_path})
+
+    def test_ratings_that_are_not_there(self, make_student, tmp_path):
+        model = make_student(tmp_path / "a.onnx")
+        with pytest.raises(DistillError, match=r"gone\.csv: no such file"):
+            benchmark([model], output=tmp_path / "report", truth=tmp_path / "gone.csv", audio=tmp_path)
+
+    @pytest.mark.parametrize("options", [{"rounds": 0}, {"seconds": ()}, {"seconds": (1, 0)}])
+    def test_nothing_to_time(self, make_student, tmp_path, options):
+        with pytest.raises(DistillError, match="nothing to time"):
+            benchmark([make_student(tmp_path / "a.onnx")], output=tmp_path / "report", **options)
+
+    def test_no_model(self, tmp_path):
+        with pytest.raises(DistillError, match="no model"):
+            benchmark([], output=tmp_path / "report")
