@@ -18,7 +18,7 @@ from distill import runs, table
 from distill.annotation import AXES
 from distill.errors import DistillError
 from distill.files import sole_writer, whole, write_json
-from distill.learning.device import choose_device, choose_precision, keep_freed_memory
+from distill.learning.device import choose_device, choose_precision, keep_freed_memory, share_cores
 from distill.learning.loop import Schedule, answers, fit
 from distill.learning.loss import LOSSES
 from distill.learning.splits import groups_of, held_out
@@ -105,6 +105,7 @@ def train_student(
         )  # fmt: skip
         model = catalogue.build(arch).to(memory_format=torch.channels_last)
         keep_freed_memory()
+        share_cores(workers)
         weights = fit(
             model, batches, lambda: clean_batches(clips, np.flatnonzero(held), batch_size), loss=LOSSES[loss],
             schedule=Schedule(config["epochs"], max_minutes, learning_rate), folder=output, device=where,

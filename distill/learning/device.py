@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 import torch
@@ -33,6 +34,11 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
     native = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
     return torch.bfloat16 if native else torch.float32
+
+
+def share_cores(workers: int) -> None:
+    """Leave a core to each process that prepares batches: OpenMP threads that wait for a busy core stop one another."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - workers))
 
 
 def keep_freed_memory() -> None:

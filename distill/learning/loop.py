@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from distill.annotation import AXES
 from distill.errors import DistillError
@@ -177,11 +177,21 @@ def _trainable(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _fresh(model: nn.Module, schedule: Schedule) -> State:
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(schedule.average_decay), use_buffers=True)
+    average = AveragedModel(model, avg_fn=_warming_average(schedule.average_decay), use_buffers=True)
     optimiser = torch.optim.AdamW(
         _trainable(model), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.98)
     )
     return State(model, average, optimiser)
+
+
+def _warming_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential average whose memory grows with the steps taken: a short run does not drag its random start along."""
+
+    def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+        count = float(steps)
+        return averaged + (current - averaged) * (1 - min(decay, (1 + count) / (10 + count)))
+
+    return average
 
 
 def _over(state: State, schedule: Schedule, steps_an_epoch: int) -> bool:

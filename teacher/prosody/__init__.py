@@ -92,4 +92,5 @@ def _load(folder: Path) -> Prosody:
 
 
 def _card(stored: dict[str, Any]) -> TeacherCard:
-    return TeacherCard(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return TeacherCard(**values)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["FEATURES", "SAMPLING_RATE", "feature_names", "functionals"]
 
-Array: TypeAlias = NDArray[np.float32]
+Array: TypeAlias = NDArray[Any]
 Mask: TypeAlias = NDArray[np.bool_]
 
 SAMPLING_RATE = 16_000
@@ -41,6 +42,7 @@ N_LAGS = int(LAG_RATE / F0_RANGE[0]) + 2
 VOICED = 0.45  # periodicity from which a frame counts as voiced
 OCTAVE_COST = 0.05  # a longer lag must be this much more periodic than one an octave shorter (Boersma 1993: 0.01)
 F0_REFERENCE = 100.0  # Hz, zero semitones; the same for every speaker
+PITCH_STEPS = (-12, -7, -5, -3, -2, -1, 0, 1, 2, 3, 5, 7, 12)  # semitones about the median
 
 MODULATION_WINDOW = 256  # frames: 2.56 s, so that the slow course of a phrase is seen
 MODULATION_EDGES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 50.1)  # Hz, octaves: phrases, syllables, phones, roughness
@@ -72,7 +74,7 @@ def active_span(signal: Array) -> Array:
     """Cut a clip to the part within SPAN_DB of its own level, framed by zeros, on a grid anchored at its peak."""
     peak = int(np.argmax(np.abs(signal)))
     blocks = _blocks(signal, peak % HOP)
-    power = np.einsum("ij,ij->i", blocks, blocks)
+    power = blocks.var(axis=1)  # an offset of the converter is no sound
     level = float(power @ power) / max(float(power.sum()), 1e-30)  # weighted by itself: silence has no say
     loud = np.flatnonzero(power > level * 10 ** (-SPAN_DB / 10))
     if not len(loud):
@@ -99,12 +101,12 @@ def analyse(signal: Array) -> Spectrum:
     power *= np.float32(1.0 / level)
     decibels = _decibels(total / np.float32(level), 80.0)
     mel = _decibels(power @ _mel_filters().T, FLOOR_DB)
-    return Spectrum(power, decibels, mel, decibels > -ACTIVE_DB)
+    return Spectrum(power, decibels, mel, _some(decibels > -ACTIVE_DB))
 
 
 def _decibels(power: Array, floor: float) -> Array:
     """Decibels with a soft floor: nothing jumps where a band sinks into noise."""
-    return np.float32(10) * np.log10(power + np.float32(10 ** (-floor / 10)))
+    return np.asarray(np.float32(10) * np.log10(power + np.float32(10 ** (-floor / 10))))
 
 
 @functools.cache
@@ -121,15 +123,16 @@ def _mel_filters() -> Array:
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
     filters = np.maximum(0, np.minimum(rising, falling))
-    return (filters / filters.sum(axis=1, keepdims=True) * 10).astype(np.float32)
+    return np.asarray((filters / filters.sum(axis=1, keepdims=True) * 10).astype(np.float32))
 
 
 @functools.cache
 def _cosines() -> Array:
     """Orthonormal DCT-II [N_MFCC, N_MELS]."""
-    grid = np.arange(N_MFCC)[:, None] * (np.arange(N_MELS) + 0.5) * np.pi / N_MELS
-    scale = np.where(np.arange(N_MFCC) == 0, np.sqrt(1 / N_MELS), np.sqrt(2 / N_MELS))
-    return (scale[:, None] * np.cos(grid)).astype(np.float32)
+    order = np.arange(N_MFCC).reshape(-1, 1)
+    grid = order * (np.arange(N_MELS) + 0.5) * np.pi / N_MELS
+    scale = np.where(order == 0, np.sqrt(1 / N_MELS), np.sqrt(2 / N_MELS))
+    return np.asarray(scale * np.cos(grid), np.float32)
 
 
 # --- the voice ------------------------------------------------------------------------------------------------------
@@ -168,7 +171,7 @@ def _autocorrelation(power: Array) -> Array:
 def _window_correlation() -> Array:
     power = np.abs(np.fft.rfft(_window(), N_FFT)) ** 2
     raw = np.fft.irfft(power[: N_FFT // 4 + 1])[:N_LAGS]
-    return (raw / raw[0]).astype(np.float32)
+    return np.asarray((raw / raw[0]).astype(np.float32))
 
 
 @functools.cache
@@ -214,14 +217,14 @@ def functionals(signal: Array, sampling_rate: int = SAMPLING_RATE) -> Array:
 
 
 def feature_names() -> list[str]:
-    """Names of the functionals, such as `mfcc_mean_3`, in their order."""
+    """Names of the functionals, such as `mfcc_std_3`, in their order."""
     noise = np.random.default_rng(0).standard_normal(SAMPLING_RATE).astype(np.float32)
     return [f"{name}_{i}" for name, values in _describe(noise) for i in range(len(values))]
 
 
 def _check(signal: Array, sampling_rate: int) -> None:
     if sampling_rate != SAMPLING_RATE:
-        raise ValueError(f"functionals are defined at {SAMPLING_RATE} Hz, not {sampling_rate}: resample the signal first")
+        raise ValueError(f"functionals are defined at {SAMPLING_RATE} Hz, not {sampling_rate}: resample first")
     if signal.ndim != 1:
         raise ValueError(f"functionals need one channel [samples], not an array of shape {signal.shape}")
     if not np.all(np.isfinite(signal)):
@@ -234,6 +237,7 @@ def _describe(signal: Array) -> Group:
     yield from _timbre(spectrum, voice)
     yield from _loudness(spectrum)
     yield from _melody(voice)
+    yield from _stress(spectrum, voice)
     yield from _phonation(spectrum, voice)
     yield from _shape(spectrum, voice)
     yield from _contours(spectrum, voice)
@@ -241,20 +245,22 @@ def _describe(signal: Array) -> Group:
 
 
 def _timbre(spectrum: Spectrum, voice: Voice) -> Group:
-    """Mel cepstra: level, spread, tails and speed of change; and the level within voiced frames alone."""
+    """Mel cepstra: both ends, spread, movement and ties among them; and their mean within voiced frames alone."""
     cepstra = spectrum.mel @ _cosines().T
     heard = cepstra[spectrum.active]
     low, high = _quantiles(heard, (0.1, 0.9))
-    yield "mfcc_mean", heard.mean(axis=0)
     yield "mfcc_std", heard.std(axis=0)
     yield "mfcc_low", low
     yield "mfcc_high", high
     yield "mfcc_voiced", cepstra[_some(voice.voiced, spectrum.active)].mean(axis=0)
-    for name, speed in (("delta", _delta(cepstra)), ("delta2", _delta(_delta(cepstra)))):
-        yield f"mfcc_{name}", _log(speed[spectrum.active].std(axis=0))
-    heard = spectrum.mel[spectrum.active]
-    yield "mel_mean", heard.mean(axis=0)
-    yield "mel_std", heard.std(axis=0)
+    speed = _delta(cepstra)
+    yield "mfcc_delta", _log(speed[spectrum.active].std(axis=0))
+    yield "mfcc_delta2", _log(_delta(speed)[spectrum.active].std(axis=0))
+    yield "mfcc_delta_tails", _tails(speed[spectrum.active])
+    yield "mfcc_together", _correlations(heard[:, :10])
+    bands = spectrum.mel[spectrum.active]
+    yield "mel_low", _quantiles(bands, (0.1,))[0]
+    yield "mel_std", bands.std(axis=0)
 
 
 def _loudness(spectrum: Spectrum) -> Group:
@@ -267,17 +273,36 @@ def _loudness(spectrum: Spectrum) -> Group:
 
 
 def _melody(voice: Voice) -> Group:
-    """Height, range and movement of the fundamental, in semitones and semitones a second."""
+    """Height, range, drift and distribution of the fundamental, in semitones."""
     height = voice.semitones[_some(voice.voiced)]
-    together = voice.voiced[1:] & voice.voiced[:-1]
-    step = np.diff(voice.semitones)
-    step = np.clip(step[together & (np.abs(step) < 3)], -2, 2) * np.float32(FRAME_RATE / 10)
-    step = step if len(step) else np.zeros(1, np.float32)
     low, quarter, middle, threequarter, high = _quantiles(height, (0.05, 0.25, 0.5, 0.75, 0.95))
     yield "pitch", np.stack([height.mean(), low, quarter, middle, threequarter, high])
     yield "pitch_range", np.stack([height.std(), high - low, threequarter - quarter, high + low - 2 * middle])
-    yield "pitch_step", np.stack([step.mean(), step.std(), np.abs(step).mean(), *_quantiles(step, (0.1, 0.9))])
     yield "pitch_trend", np.stack([_trend(height)])
+    share = np.histogram(height - np.median(height), PITCH_STEPS)[0] / np.float32(len(height))
+    yield "pitch_shape", np.sqrt(share)  # the root steadies the variance of a share
+
+
+def _stress(spectrum: Spectrum, voice: Voice) -> Group:
+    """What the voice does where it is loud, and how long it goes on (tenths of a second)."""
+    loudness, height, firm = (one[voice.voiced] for one in (spectrum.decibels, voice.semitones, voice.periodicity))
+    if len(loudness) < 10:
+        yield "stress", np.zeros(4, np.float32)
+    else:
+        loud = loudness >= _quantiles(loudness, (0.6,))[0]
+        shift = height[loud].mean() - height.mean()
+        yield "stress", np.stack([shift, height[loud].std(), firm[loud].mean(), firm.std()])
+    runs = _runs(voice.voiced) * np.float32(0.1)
+    share = len(runs) / len(voice.voiced) * FRAME_RATE * 0.1
+    yield "voiced_run", np.stack([runs.mean(), runs.std(), runs.max(), np.float32(share)])
+
+
+def _runs(mask: Mask) -> Array:
+    """Lengths of the runs of True of three frames and more, in frames; one frame where there is none."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
+    lengths = edges[1::2] - edges[::2]
+    lengths = lengths[lengths > 2]
+    return np.asarray(lengths if len(lengths) else [1], np.float32)
 
 
 def _phonation(spectrum: Spectrum, voice: Voice) -> Group:
@@ -296,9 +321,9 @@ def _harmonics(power: Array, semitones: Array) -> Array:
     bins = F0_REFERENCE * 2 ** (semitones / 12) / BIN
     rows = np.arange(len(power))
     near = [power[rows, np.rint(bins * n).astype(int)] for n in (1, 2, 4)]
-    bands = [power[:, int(low / BIN) : int(high / BIN)].max(axis=1) for low, high in ((300, 1000), (1000, 2200), (2200, 3500))]
+    bands = [_between(power, low, high).max(axis=1) for low, high in pairwise((300, 1000, 2200, 3500))]
     first, *others = (_decibels(one, 70.0) for one in (*near, *bands))
-    return first[:, None] - np.stack(others, axis=1)
+    return np.asarray(first[:, None] - np.stack(others, axis=1))
 
 
 def _shape(spectrum: Spectrum, voice: Voice) -> Group:
@@ -313,16 +338,19 @@ def _shape(spectrum: Spectrum, voice: Voice) -> Group:
 
 
 def _shape_by_frame(mel: Array, power: Array) -> Array:
-    edges = (0, 500, 1000, 2000, 5000, 7000)
-    sums = [power[:, int(low / BIN) : int(high / BIN)] for low, high in zip(edges, edges[1:], strict=False)]
-    bands = np.stack([_decibels(one.sum(axis=1), FLOOR_DB) for one in sums], axis=1)
+    parts = [_between(power, low, high) for low, high in pairwise((0, 500, 1000, 2000, 5000, 7000))]
+    bands = np.stack([_decibels(part.sum(axis=1), FLOOR_DB) for part in parts], axis=1)
     weight = 10 ** (mel / 20)
     place = np.arange(N_MELS, dtype=np.float32)
     centroid = (weight @ place) / weight.sum(axis=1)
     spread = np.sqrt(np.maximum((weight @ place**2) / weight.sum(axis=1) - centroid**2, 0))
-    peaks = np.stack([power[:, : int(2000 / BIN)].max(axis=1), power[:, int(2000 / BIN) : int(5000 / BIN)].max(axis=1)])
-    hammarberg = -np.diff(_decibels(peaks, FLOOR_DB), axis=0)[0]
-    return np.column_stack([np.diff(bands, axis=1), bands[:, 0] - bands[:, 2], centroid, spread, hammarberg])
+    low, high = (_decibels(_between(power, *edges).max(axis=1), FLOOR_DB) for edges in ((0, 2000), (2000, 5000)))
+    return np.column_stack([np.diff(bands, axis=1), bands[:, 0] - bands[:, 2], centroid, spread, low - high])
+
+
+def _between(power: Array, low: float, high: float) -> Array:
+    """The bins from `low` up to `high` Hz."""
+    return power[:, int(low / BIN) : int(high / BIN)]
 
 
 def _contours(spectrum: Spectrum, voice: Voice) -> Group:
@@ -346,7 +374,7 @@ def _course(values: Array, cosines: int) -> Array:
     """Cosine coefficients 1..`cosines` of each column over the length of the clip [cosines, columns]."""
     place = np.linspace(0, np.pi, len(values))
     waves = np.cos(np.arange(1, cosines + 1)[:, None] * place).astype(np.float32)
-    return waves @ values * np.float32(2 / len(values))
+    return np.asarray(waves @ values * np.float32(2 / len(values)))
 
 
 def _modulation(spectrum: Spectrum) -> Group:
@@ -374,8 +402,8 @@ def _modulation_taper() -> Array:
 @functools.cache
 def _modulation_octaves() -> Array:
     frequency = np.fft.rfftfreq(MODULATION_WINDOW, 1 / FRAME_RATE)
-    pairs = zip(MODULATION_EDGES, MODULATION_EDGES[1:], strict=False)
-    return np.stack([(frequency >= low) & (frequency < high) for low, high in pairs]).astype(np.float32)
+    octaves = [(frequency >= low) & (frequency < high) for low, high in pairwise(MODULATION_EDGES)]
+    return np.stack(octaves).astype(np.float32)
 
 
 # --- small statistics -----------------------------------------------------------------------------------------------
@@ -388,16 +416,29 @@ def _quantiles(values: Array, points: tuple[float, ...]) -> Array:
     below = place.astype(int)
     above = np.minimum(below + 1, len(ordered) - 1)
     share = (place - below).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
-    return ordered[below] * (1 - share) + ordered[above] * share
+    return np.asarray(ordered[below] * (1 - share) + ordered[above] * share)
+
+
+def _tails(values: Array) -> Array:
+    """Log kurtosis of each column: how much of the movement is in bursts."""
+    standard = (values - values.mean(axis=0)) / (values.std(axis=0) + np.float32(1e-3))
+    return np.asarray(np.log((standard**4).mean(axis=0) + np.float32(0.1)))
+
+
+def _correlations(values: Array) -> Array:
+    """Pearson correlations of all pairs of columns."""
+    standard = (values - values.mean(axis=0)) / (values.std(axis=0) + np.float32(1e-3))
+    together = standard.T @ standard / np.float32(len(standard))
+    return np.asarray(together[np.triu_indices(len(together), 1)])
 
 
 def _delta(values: Array) -> Array:
     """Regression slope over five frames, along the first axis."""
     padded = np.pad(values, ((2, 2), (0, 0)), mode="edge")
-    return ((padded[3:-1] - padded[1:-3]) + 2 * (padded[4:] - padded[:-4])) / np.float32(10)
+    return np.asarray(((padded[3:-1] - padded[1:-3]) + 2 * (padded[4:] - padded[:-4])) / np.float32(10))
 
 
-def _trend(values: Array) -> np.float32:
+def _trend(values: Array) -> Any:
     """Change from the beginning to the end of a sequence by a straight line."""
     place = np.linspace(-0.5, 0.5, len(values), dtype=np.float32)
     return np.float32((place @ values) / max(float(place @ place), 1e-6))
@@ -409,7 +450,7 @@ def _some(*masks: Mask) -> Mask:
 
 
 def _log(values: Array) -> Array:
-    return np.log10(values + np.float32(1e-3))
+    return np.asarray(np.log10(values + np.float32(1e-3)))
 
 
 FEATURES = len(feature_names())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,8 @@ class Regressor:
 def write_regressor(regressor: Regressor, path: Path) -> None:
     """Write the weights as one .npz of float32 arrays, whole or not at all."""
     with whole(path) as beside, beside.open("wb") as handle:
-        np.savez(handle, **{name: np.asarray(array, np.float32) for name, array in asdict(regressor).items()})
+        arrays: dict[str, Any] = {name: np.asarray(array, np.float32) for name, array in asdict(regressor).items()}
+        np.savez(handle, **arrays)
 
 
 def read_regressor(path: Path) -> Regressor:

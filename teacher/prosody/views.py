@@ -26,7 +26,7 @@ CROP_SECONDS = (0.8, 1.6)
 
 def at_speed(signal: Array, factor: float) -> Array:
     """Play faster (factor above 1) or slower: pitch, formants and tempo move together."""
-    return soxr.resample(signal, SAMPLING_RATE * factor, SAMPLING_RATE).astype(np.float32)
+    return np.asarray(soxr.resample(signal, SAMPLING_RATE * factor, SAMPLING_RATE).astype(np.float32))
 
 
 def through_channel(signal: Array, random: Random) -> Array:
@@ -47,7 +47,7 @@ def with_noise(signal: Array, random: Random) -> Array:
     spectrum = np.fft.rfft(random.standard_normal(len(padded))) / np.maximum(frequency, 50) ** random.uniform(0, 0.5)
     noise = np.fft.irfft(spectrum, len(padded))
     share = np.mean(signal**2) / np.mean(noise**2) * 10 ** (-random.uniform(*SNR_DB) / 10)
-    return (padded + noise * np.sqrt(share)).astype(np.float32)
+    return np.asarray((padded + noise * np.sqrt(share)).astype(np.float32))
 
 
 def in_room(signal: Array, random: Random) -> Array:

@@ -21,6 +21,8 @@ from teacher.prosody.training import read_table, train_prosody
 from teacher.prosody.views import VIEWS, view_weights, views
 
 RATE = 16_000
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # an empty mean or a division by zero
 EMODB = Path(__file__).parents[2].parent / "shared" / "data" / "emodb"
 
 
@@ -28,9 +30,9 @@ def voice(seconds: float = 2.0, *, pitch: float = 140.0, seed: int = 0) -> np.nd
     """Something like speech: a gliding pulse train through two formants, in syllables."""
     random = np.random.default_rng(seed)
     time = np.arange(int(seconds * RATE)) / RATE
-    phase = np.cumsum(pitch * (1 + 0.15 * np.sin(2 * np.pi * 0.7 * time))) / RATE
+    phase = np.cumsum(pitch * (1 + 0.15 * np.sin(2 * np.pi * time))) / RATE
     source = np.diff(np.floor(phase), prepend=0) + 0.01 * random.standard_normal(len(time))
-    rings = [np.exp(-60 * time[:800]) * np.sin(2 * np.pi * formant * time[:800]) for formant in (600, 1700)]
+    rings = [np.exp(-250 * time[:800]) * np.sin(2 * np.pi * formant * time[:800]) for formant in (600, 1700)]
     syllables = 0.05 + np.maximum(np.sin(2 * np.pi * 2.1 * time), 0)
     return (0.2 * np.convolve(source, sum(rings))[: len(time)] * syllables).astype(np.float32)
 
