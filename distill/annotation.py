@@ -55,7 +55,8 @@ class TeacherCard:
     def as_dict(self) -> dict[str, Any]:
         """The card as plain JSON types.
 
-        >>> card = TeacherCard("t", "here", "1", "MIT", "CC0-1.0", 1, AXES, (), (0, 1), "speech", True, "none", True, 16000, 0.3, 30)
+        >>> what = ("t", "here", "1", "MIT", "CC0-1.0", 1, AXES, (), (0.0, 1.0), "speech", True, "none", True)
+        >>> card = TeacherCard(*what, sampling_rate=16000, shortest_seconds=0.3, longest_seconds=30.0)
         >>> card.as_dict()["axes"]
         ['arousal', 'dominance', 'valence']
         """

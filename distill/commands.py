@@ -41,11 +41,12 @@ def _answered(row: dict[str, Any]) -> str:
     at = f"{row['file']} {row['start']:.2f}-{row['end']:.2f} s: "
     if row["warning"]:
         return f"{at}no answer ({row['warning']})"
-    marked = [
-        f"{axis} {'-' if row[axis] is None else format(row[axis], '.3f')}{' (derived)' if axis in row['derived'] else ''}"
-        for axis in ("arousal", "dominance", "valence")
-    ]
-    return at + "  ".join(marked)
+    return at + "  ".join(_axis(row, axis) for axis in ("arousal", "dominance", "valence"))
+
+
+def _axis(row: dict[str, Any], axis: str) -> str:
+    value = "-" if row[axis] is None else f"{row[axis]:.3f}"
+    return f"{axis} {value}{' (derived)' if axis in row['derived'] else ''}"
 
 
 @click.command()

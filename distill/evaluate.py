@@ -27,11 +27,14 @@ SAME_TIME = 0.005
 
 @dataclass(frozen=True)
 class Rated:
-    """Rows of a truth or of predictions. keys: (file, start or None, end or None) each; adv: float32 [n, 3], NaN lacking."""
+    """Rows of a truth or of predictions.
+
+    keys: (file, start or None, end or None) of each; adv: float32 [n, 3], NaN where an axis is lacking.
+    """
 
     keys: list[tuple[str, float | None, float | None]]
     adv: np.ndarray
-    columns: list[Mapping[str, Any]]
+    columns: Sequence[Mapping[str, Any]]
 
 
 def evaluate(
@@ -47,14 +50,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """CCC, Pearson and mean absolute error per axis, of a student or of written predictions, with 95 % intervals.
 
-    truth: a CSV (file and any of arousal, dominance, valence) or a label table; predictions: the same. Files are matched
-    by relative path, then by base name where that is unique. by: columns of the truth to slice by. With `output` (.json)
-    the answers per clip are saved beside it as `.predictions.csv`.
+    truth: a CSV (file and any of arousal, dominance, valence) or a label table; predictions: the same. Files are
+    matched by relative path, then by base name where that is unique. by: columns of the truth to slice by. With
+    `output` (.json) the answers per clip are saved beside it as `.predictions.csv`.
 
     Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed}; an axis that one side lacks is left out.
 
     Raises:
-        DistillError: neither or both of student and predictions, a truth without axes, ambiguous names, or no clip left.
+        DistillError: neither or both of student and predictions, a truth without axes, ambiguous names, no clip left.
     """
     if (student is None) == (predictions is None):
         raise DistillError("evaluate takes either --student (with --audio) or --predictions")

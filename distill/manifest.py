@@ -24,7 +24,10 @@ _MANIFESTS = (".csv", ".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class Segment:
-    """A span of a recording. file: POSIX path below the root; start, end: seconds; size: bytes; changed: mtime in ns."""
+    """A span of a recording.
+
+    file: POSIX path below the root; start, end: seconds; size: bytes; changed: time of change in ns.
+    """
 
     file: str
     start: float
@@ -87,8 +90,8 @@ def list_segments(
 ) -> Listing:
     """List the segments of a folder (searched through), an audio file, or a CSV / JSONL / Parquet manifest.
 
-    A manifest has `file` (or AudioFolder's `file_name`) and may have `start` and `end` in seconds; names are looked for
-    below `audio`, by default the manifest's own folder. A folder with a `metadata.csv` of AudioFolder's kind is read by it.
+    A manifest has `file` (or AudioFolder's `file_name`) and may have `start` and `end` in seconds; names are looked
+    for below `audio`, by default the manifest's own folder. A folder with AudioFolder's `metadata.csv` is read by it.
     where: {column: value}; rows of the manifest that have other values are left out.
 
     Raises:

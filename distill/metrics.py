@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def answered(predicted: np.ndarray, truth: np.ndarray) -> dict[str, tuple[np.nda
     return pairs
 
 
-def agreement(predicted: np.ndarray, truth: np.ndarray, *, seed: int = 0) -> dict[str, object]:
+def agreement(predicted: np.ndarray, truth: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
     """{n, ccc: {axis: {value, low, high}}, pearson: {axis}, mae: {axis}}; an axis that one side lacks is left out."""
     pairs = answered(predicted, truth)
     return {
@@ -81,10 +82,10 @@ def agreement(predicted: np.ndarray, truth: np.ndarray, *, seed: int = 0) -> dic
 
 
 def slices(
-    predicted: np.ndarray, truth: np.ndarray, groups: Mapping[str, Sequence[object]], *, seed: int = 0
-) -> dict[str, dict[str, object]]:
+    predicted: np.ndarray, truth: np.ndarray, groups: Mapping[str, Sequence[Any]], *, seed: int = 0
+) -> dict[str, dict[str, Any]]:
     """`agreement` for every value of every grouping column: {column: {value: agreement}}. groups: {column: [n]}."""
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for column, values in groups.items():
         labels = np.array([str(value) for value in values])
         found[column] = {

@@ -57,12 +57,12 @@ def reverberate(signal: np.ndarray, response: np.ndarray) -> np.ndarray:
     """`signal` in a room, as long as it was; the direct sound stays in time."""
     size = 1 << (len(signal) + len(response) - 2).bit_length()
     wet = np.fft.irfft(np.fft.rfft(signal, size) * np.fft.rfft(response, size), size)
-    return wet[: len(signal)].astype(np.float32)
+    return np.asarray(wet[: len(signal)], np.float32)
 
 
 def change_speed(signal: np.ndarray, factor: float) -> np.ndarray:
     """Played `factor` times as fast: shorter and higher."""
-    return soxr.resample(signal, SAMPLING_RATE * factor, SAMPLING_RATE, quality="MQ")
+    return np.asarray(soxr.resample(signal, SAMPLING_RATE * factor, SAMPLING_RATE, quality="MQ"))
 
 
 def excerpt(signal: np.ndarray, samples: int, rng: Generator) -> np.ndarray:
@@ -82,7 +82,7 @@ def synthetic_noise(rng: Generator, seconds: float) -> np.ndarray:
     knots = rng.uniform(-1, 1, int(seconds * rng.uniform(1, 6)) + 2)
     swell = np.interp(np.linspace(0, len(knots) - 1, samples), np.arange(len(knots)), knots)
     noise = coloured * 10 ** (rng.uniform(0, 8) * swell / 20)
-    return (noise / np.abs(noise).max()).astype(np.float32)
+    return np.asarray(noise / np.abs(noise).max(), np.float32)
 
 
 def synthetic_room(rng: Generator) -> np.ndarray:
@@ -104,7 +104,7 @@ def synthetic_room(rng: Generator) -> np.ndarray:
 def room(response: np.ndarray) -> np.ndarray:
     """A recorded impulse response, cut to begin at its direct sound and to last at most 0.6 s, with unit energy."""
     response = response[int(np.abs(response).argmax()) :][: int(0.6 * SAMPLING_RATE)]
-    return (response / np.sqrt(np.sum(response**2))).astype(np.float32)
+    return np.asarray(response / np.sqrt(np.sum(response**2)), np.float32)
 
 
 def _recordings(folder: Path) -> list[np.ndarray]:

@@ -112,6 +112,6 @@ def _of_pcm(pcm: np.ndarray, rate: int) -> np.ndarray:
 
 def _prediction(file: str, start: float, student: Student, signal: np.ndarray) -> Prediction:
     adv, warning = answer(student, signal)
-    values = [float(value) if np.isfinite(value) else None for value in adv]
+    arousal, dominance, valence = (float(value) if np.isfinite(value) else None for value in adv)
     end = round(start + len(signal) / SAMPLING_RATE, 6)
-    return Prediction(file, start, end, *values, derived=list(student.card.derived), warning=warning)
+    return Prediction(file, start, end, arousal, dominance, valence, list(student.card.derived), warning)

@@ -25,7 +25,7 @@ class StudentCard:
     """What the ONNX metadata says.
 
     name: the architecture. axes: answered axes, the others are NaN; derived: those of them never measured.
-    parameters and trainable count numbers; macs_per_second counts multiply-accumulates per second of audio, taken at 5 s.
+    parameters and trainable count numbers; macs_per_second counts multiply-accumulates per second of audio, at 5 s.
     lineage: list of {role, name, revision, licence, data_licence}, from the audio to this file.
     precision: "float32" or "int8"; None in a file that does not say.
     """
@@ -78,12 +78,11 @@ def read_card(path: Path, metadata: dict[str, str]) -> StudentCard:
     if missing:
         raise DistillError(f"{path}: no student of `distill export`: its metadata lacks {', '.join(missing)}")
     try:
-        values = {key: json.loads(metadata[key]) for key in (*REQUIRED, "precision") if key in metadata}
+        values: dict[str, Any] = {key: json.loads(metadata[key]) for key in (*REQUIRED, "precision") if key in metadata}
     except json.JSONDecodeError as error:
         raise DistillError(f"{path}: its metadata cannot be read ({error}); export it again") from None
-    return StudentCard(
-        **{key: tuple(value) if key in ("axes", "derived", "range") else value for key, value in values.items()}
-    )
+    values.update({key: tuple(values[key]) for key in ("axes", "derived", "range")})
+    return StudentCard(**values)
 
 
 def open_session(path: Path, threads: int) -> Any:

@@ -1,4 +1,4 @@
-"""The label table: a folder of `part-*.parquet` and `labels.json`, one row a segment. Where teacher and student meet."""
+"""The label table: a folder of `part-*.parquet` and `labels.json`, one row a segment. Teacher and student meet here."""
 
 from __future__ import annotations
 

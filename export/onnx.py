@@ -42,9 +42,9 @@ def write_float(network: nn.Module, path: Path) -> None:
     with warnings.catch_warnings():
         # The exporter by tracing folds batch norm and needs no further package; the pinned torch range has it.
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         torch.onnx.export(
-            network.eval().cpu().to(memory_format=torch.contiguous_format),
+            network.eval().cpu(),
             (torch.randn(2, SAMPLING_RATE),),
             str(path),
             dynamo=False,

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
+from students.network import StudentNetwork
 from students.wav2small import Wav2Small
 
-#: Name -> a network [batch, samples] (, lengths) -> [batch, 3] that has `tokens(samples)` and `frontend.hop`.
-STUDENTS: dict[str, Callable[[], nn.Module]] = {"wav2small": Wav2Small}
+#: Every student, with the weights it starts from.
+STUDENTS: dict[str, Callable[[], StudentNetwork]] = {"wav2small": Wav2Small}
 
 #: The clip on which operations are counted, as in the paper (seconds).
 COUNTED_SECONDS = 5
@@ -36,7 +36,7 @@ class Figures:
         return asdict(self)
 
 
-def build(name: str) -> nn.Module:
+def build(name: str) -> StudentNetwork:
     """A student with fresh weights.
 
     Raises:

@@ -33,7 +33,8 @@ from distill.options import audio_option, device_option, existing, json_option, 
 def train_student(as_json: bool, **options: Any) -> None:
     """Train a student on a teacher's labels.
 
-    Held-out speakers (files, where no speaker is known) tell which weights are kept. Interrupted, the same command goes on.
+    Held-out speakers (files, where no speaker is known) tell which weights are kept. Interrupted, the same command
+    goes on where it was.
 
     \b
     Example:

@@ -128,7 +128,7 @@ def check_disk(folder: Path, bytes_needed: int) -> None:
 
 
 class TrainingBatches:
-    """Batches of an epoch: clips of like length together, perturbed by draws that depend on seed, epoch and batch alone.
+    """Batches of an epoch: clips of like length together, perturbed by draws that seed, epoch and batch alone decide.
 
     batch_size: clips a batch; longest: seconds, longer clips are cut at random; workers: processes that prepare ahead.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,11 +11,14 @@ from torch import Tensor, nn
 
 from distill.audio import SAMPLING_RATE
 
+#: A number of samples, frames or tokens: of one clip, or of each clip of a batch.
+Count = TypeVar("Count", int, Tensor)
+
 #: Normaliser's floor on the variance, and log-mel's floor on the power.
 VARIANCE_FLOOR, POWER_FLOOR = 1e-7, 1e-10
 
 
-def frames_of(samples: Tensor | int, n_fft: int, hop: int) -> Tensor | int:
+def frames_of(samples: Count, n_fft: int, hop: int) -> Count:
     """Whole frames in `samples` samples: no padding at either end."""
     return (samples - n_fft) // hop + 1
 
@@ -25,7 +29,7 @@ def sample_mask(lengths: Tensor, samples: int) -> Tensor:
 
 
 def normalise(pcm: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Zero mean and unit variance per clip; samples outside the mask neither count nor remain. pcm: [batch, samples]."""
+    """Zero mean and unit variance per clip; samples outside the mask do not count. pcm: [batch, samples]."""
     if mask is None:
         centred = pcm - pcm.mean(-1, keepdim=True)
         return centred / torch.sqrt((centred * centred).mean(-1, keepdim=True) + VARIANCE_FLOOR)
@@ -53,7 +57,7 @@ def mel_matrix(n_fft: int, mels: int, sampling_rate: int = SAMPLING_RATE) -> np.
     rising = (bins[:, None] - edges[None, :-2]) / np.diff(edges)[None, :-1]
     falling = (edges[None, 2:] - bins[:, None]) / np.diff(edges)[None, 1:]
     area = 2.0 / (edges[2:] - edges[:-2])
-    return (np.maximum(0, np.minimum(rising, falling)) * area).astype(np.float32)
+    return np.asarray(np.maximum(0, np.minimum(rising, falling)) * area, np.float32)
 
 
 _LINEAR, _LOG_FROM, _LOG_STEP = 200.0 / 3, 1000.0, math.log(6.4) / 27

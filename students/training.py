@@ -103,7 +103,7 @@ def train_student(
             clips, np.flatnonzero(~held), _around(noise, rir, seed), augmentation=Augmentation(mixup=mixup),
             batch_size=batch_size, longest=longest, seed=seed, workers=workers,
         )  # fmt: skip
-        model = catalogue.build(arch).to(memory_format=torch.channels_last)
+        model = catalogue.build(arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         keep_freed_memory()
         share_cores(workers)
         weights = fit(
@@ -217,7 +217,7 @@ def _travelling(clips: Clips, kept: list[Example], held: np.ndarray) -> list[run
     """Clips for the exporter: training clips to calibrate with and held-out ones to check with, in turn."""
     rng = np.random.default_rng(0)
     calibrate, check = (rng.permutation(np.flatnonzero(side)) for side in (~held, held))
-    turns = [pair for pair in zip_longest(check, calibrate)]
+    turns = list(zip_longest(check, calibrate))
     drawn = [(index, use) for pair in turns for index, use in zip(pair, ("check", "calibrate"), strict=True)]
     return [
         runs.Clip(kept[index].file, use, clips.signal(index)) for index, use in drawn[:TRAVELLING] if index is not None

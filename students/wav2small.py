@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from distill.annotation import AXES
-from students.frontend import LogMel, frames_of, normalise, sample_mask
+from students.frontend import Count, LogMel, frames_of, normalise, sample_mask
+from students.network import StudentNetwork
 
 
-class Wav2Small(nn.Module):
+class Wav2Small(StudentNetwork):
     """PCM [batch, samples] at 16 kHz -> A/D/V [batch, 3].
 
     channels: of every convolution. mels, n_fft, hop: of the front-end (bands, samples, samples).
@@ -41,11 +42,12 @@ class Wav2Small(nn.Module):
         x = self.pool(x)
         tokens = None if frames is None else halved(frames)
         x = through(self.coarse, x, tokens)
-        return self.head(self.attention(x.transpose(1, 2).flatten(2), tokens))
+        adv: Tensor = self.head(self.attention(x.transpose(1, 2).flatten(2), tokens))
+        return adv
 
     def tokens(self, samples: int) -> int:
         """How many tokens the pooling sees for `samples` samples."""
-        return int(halved(frames_of(samples, self.frontend.n_fft, self.frontend.hop)))
+        return halved(frames_of(samples, self.frontend.n_fft, self.frontend.hop))
 
 
 class ConvBlock(nn.Module):
@@ -61,7 +63,7 @@ class ConvBlock(nn.Module):
 
 
 class TimeSoftmaxPooling(nn.Module):
-    """lin(x) weighted by the softmax over time of sof(x), summed over time: [batch, tokens, width] -> [batch, width]."""
+    """lin(x) weighted by the softmax over time of sof(x), and summed: [batch, tokens, width] -> [batch, width]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -73,10 +75,11 @@ class TimeSoftmaxPooling(nn.Module):
         scores = self.sof(x)
         if tokens is not None:
             scores = scores.masked_fill(~sample_mask(tokens, x.shape[1])[..., None], float("-inf"))
-        return (self.lin(x) * torch.softmax(scores, dim=1)).sum(1)
+        pooled: Tensor = (self.lin(x) * torch.softmax(scores, dim=1)).sum(1)
+        return pooled
 
 
-def halved(size: Tensor | int) -> Tensor | int:
+def halved(size: Count) -> Count:
     """Length after the max-pool (kernel 3, stride 2, padding 1)."""
     return (size - 1) // 2 + 1
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from distill import table
-from distill.annotation import Annotation, Annotator
+from distill.annotation import AXES, Annotation, Annotator
 from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
 from distill.errors import AudioError
 from distill.manifest import Failure, Segment
@@ -117,7 +117,7 @@ def _answers(signals: Mapping[str, np.ndarray], annotator: Annotator) -> tuple[d
 
 
 def _columns(annotator: Annotator) -> list[int]:
-    return [index for index, axis in enumerate(table.AXES) if axis in annotator.card.axes]
+    return [index for index, axis in enumerate(AXES) if axis in annotator.card.axes]
 
 
 def _answer(annotation: Annotation, index: int) -> Answer:

@@ -164,7 +164,7 @@ def _step(
     value = loss(predicted.float(), target)
     if not torch.isfinite(value):
         raise DistillError(f"the loss is {value.item()} at step {state.step}; try a lower --learning-rate")
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(_trainable(state.model), schedule.clip_norm)
     state.optimiser.step()
     state.average.update_parameters(state.model)

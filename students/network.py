@@ -1,0 +1,26 @@
+"""What every student is: a network from PCM to A/D/V with its own front-end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from students.frontend import LogMel
+
+
+class StudentNetwork(nn.Module, ABC):
+    """The contract of the catalogue, the trainer and the exporter."""
+
+    frontend: LogMel
+
+    @abstractmethod
+    def forward(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """pcm: float32 [batch, samples] at 16 kHz -> float32 [batch, 3] in the order of `AXES`.
+
+        lengths: [batch] in samples; what stands behind them never changes the answer. None: no padding.
+        """
+
+    @abstractmethod
+    def tokens(self, samples: int) -> int:
+        """How many tokens the pooling sees for `samples` samples."""
