@@ -17,7 +17,7 @@ from distill.options import audio_option, existing, json_option, output_option, 
 @click.option("--rounds", type=click.IntRange(3), default=30, show_default=True, help="Timed rounds, interleaved.")
 @seed_option
 @json_option
-def benchmark(as_json: bool, **options: Any) -> None:
+def benchmark(as_json: bool, **options: Any) -> Any:
     """Measure students on this host: bytes, parameters, operations, latency, memory, CCC; JSON, HTML, Markdown.
 
     \b
@@ -26,7 +26,7 @@ def benchmark(as_json: bool, **options: Any) -> None:
     """
     from benchmarks.benchmark import benchmark as run
 
-    show(run(**options), as_json, lambda result: "\n".join(map(_line, result["models"])))
+    return show(run(**options), as_json, lambda result: "\n".join(map(_line, result["models"])))
 
 
 def _line(model: dict[str, Any]) -> str:

@@ -127,13 +127,15 @@ def windows(seconds: float, window: float, hop: float) -> list[Span]:
 
 def _opened(path: Path) -> soundfile.SoundFile:
     try:
+        if path.is_dir():
+            raise AudioError("a folder, not a file")
         if path.stat().st_size == 0:
             raise AudioError("empty file")
         sound = soundfile.SoundFile(path)
     except FileNotFoundError:
         raise AudioError("no such file") from None
-    except IsADirectoryError:
-        raise AudioError("a folder, not a file") from None
+    except UnicodeEncodeError:
+        raise AudioError("its name is not valid UTF-8; rename it") from None
     except OSError as error:
         raise AudioError(f"cannot be read: {error.strerror or error}") from None
     except (soundfile.SoundFileError, TypeError) as error:

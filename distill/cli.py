@@ -27,7 +27,7 @@ COMMANDS = {
 }
 
 #: Which extra brings a package that is missing.
-_EXTRAS = {"librosa": "label", "pyarrow": "label", "yaml": "label", "sklearn": "label", "scipy": "label",
+_EXTRAS = {"pyarrow": "label", "yaml": "label",
            "torch": "train", "onnx": "train", "safetensors": "train"}  # fmt: skip
 
 
@@ -63,10 +63,15 @@ def door() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; what the user can mend is one line on standard error and exit code 1."""
     try:
-        sys.exit(door.main(args=arguments, prog_name="distill", standalone_mode=False))
-    except click.ClickException as error:
+        door.main(args=arguments, prog_name="distill", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "distill"
+        _leave(f"{error.format_message()} (`{where} --help` says more)", error.exit_code)
+    except click.ClickException as error:
+        _leave(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _leave("interrupted; what was finished is kept, and the same command goes on from there", 130)
     except BrokenPipeError:

@@ -17,7 +17,10 @@ from distill.options import audio_option, existing, json_option, seed_option, sh
 @click.option("--student", type=existing, required=True, help="The exported student (.onnx).")
 @click.option("--window", type=click.FloatRange(0, min_open=True), help="Answer windows of this many seconds.")
 @click.option("--hop", type=click.FloatRange(0, min_open=True), help="Seconds from one window to the next.")
-@click.option("--rate", "sampling_rate", default=16000, show_default=True, help="Sampling rate of raw PCM in Hz.")
+@click.option(
+    "--rate", "sampling_rate", type=click.IntRange(1000), default=16000, show_default=True,
+    help="Sampling rate of raw PCM in Hz.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 def predict(source: str, as_json: bool, **options: Any) -> None:
     """Answer arousal, dominance, valence of CLIP: a recording, or '-' for raw 16-bit mono PCM on standard input.
@@ -59,7 +62,7 @@ def _axis(row: dict[str, Any], axis: str) -> str:
 @click.option("-o", "--output", type=existing, help="JSON to write; answers per clip are saved beside it.")
 @seed_option
 @json_option
-def evaluate(by: str, as_json: bool, **options: Any) -> None:
+def evaluate(by: str, as_json: bool, **options: Any) -> Any:
     """Compare a student's answers with human ratings or with a teacher's labels: CCC with 95 % intervals.
 
     \b
@@ -68,7 +71,7 @@ def evaluate(by: str, as_json: bool, **options: Any) -> None:
     """
     from distill.evaluate import evaluate as run
 
-    show(run(by=[column for column in by.split(",") if column], **options), as_json, _compared)
+    return show(run(by=[column for column in by.split(",") if column], **options), as_json, _compared)
 
 
 def _compared(result: dict[str, Any]) -> str:
@@ -82,7 +85,8 @@ def _compared(result: dict[str, Any]) -> str:
 
 @click.command()
 @click.argument("recipe", type=existing)
-def run(recipe: Path) -> None:
+@json_option
+def run(recipe: Path, as_json: bool) -> Any:
     """Run the stages that RECIPE (YAML) lists, in its order; the keys are the commands' own options.
 
     \b
@@ -91,7 +95,11 @@ def run(recipe: Path) -> None:
     """
     from distill.recipe import run_recipe
 
-    run_recipe(recipe)
+    return show(run_recipe(recipe, quiet=as_json), as_json, _chained)
+
+
+def _chained(stages: list[dict[str, Any]]) -> str:
+    return f"{len(stages)} stages done"
 
 
 @click.command()
@@ -99,7 +107,8 @@ def run(recipe: Path) -> None:
 @audio_option
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=1.2, show_default=True, help="Of training.")
 @seed_option
-def demo(**options: Any) -> None:
+@json_option
+def demo(as_json: bool, **options: Any) -> Any:
     """Run the whole chain: label, train, export, benchmark; on synthesised speech, or on your folder with --audio.
 
     \b
@@ -108,4 +117,4 @@ def demo(**options: Any) -> None:
     """
     from distill.demo import demo as run
 
-    run(**options)
+    return show(run(**options, quiet=as_json), as_json, _chained)

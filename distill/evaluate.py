@@ -15,7 +15,7 @@ from distill.audio import Span, read, seconds_of
 from distill.errors import AudioError, DistillError
 from distill.files import write_csv, write_json
 from distill.manifest import Failure, audio_files, read_rows, select, write_failures
-from distill.metrics import agreement, slices
+from distill.metrics import agreement, answered, slices
 from distill.naming import AmbiguousName, Names
 from distill.predict import answer
 from distill.progress import Progress, say
@@ -69,6 +69,8 @@ def evaluate(
     if not rows:
         raise DistillError(f"{truth}: none of its {len(rated.keys)} clips could be answered ({failures[0].reason})")
     target = rated.adv[rows]
+    if not answered(predicted, target):
+        raise DistillError(f"{truth}: has no axis in common with the answers")
     groups = {column: [_value(rated, row, column, truth) for row in rows] for column in by}
     result = {**agreement(predicted, target, seed=seed), "slices": slices(predicted, target, groups, seed=seed)}
     result["failed"] = len(failures)

@@ -171,7 +171,7 @@ def _csv_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _jsonl_rows(path: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("a line is no JSON object")
     return rows
@@ -220,6 +220,9 @@ def _listed(root: Path, rows: Sequence[dict[str, Any]], cut: Cut) -> Listing:
             segments += _segments_of(row, root, resolved, cut)
         except AudioError as error:
             failures.append(Failure(str(row["file"]), str(error), row.get("start"), row.get("end")))
+        except OSError as error:  # vanished since it was found, or a name that the file system cannot hold
+            reason = f"cannot be read: {error.strerror or error}"
+            failures.append(Failure(str(row["file"]), reason, row.get("start"), row.get("end")))
     return Listing(root, _once(segments), failures)
 
 

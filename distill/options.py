@@ -33,9 +33,10 @@ def output_option(what: str) -> Callable[[Command], Command]:
     return click.option("-o", "--output", type=existing, required=True, help=what)
 
 
-def show(result: Any, as_json: bool, lines: Callable[[Any], str]) -> None:
-    """Print a command's result: as one JSON object, or as `lines` makes it readable."""
+def show(result: Any, as_json: bool, lines: Callable[[Any], str]) -> Any:
+    """Print a command's result, as one JSON object or as `lines` makes it readable; and give it back."""
     click.echo(json.dumps(plain(result), ensure_ascii=False, allow_nan=False) if as_json else lines(result))
+    return result
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:

@@ -11,11 +11,14 @@ import numpy as np
 
 from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE, read, reject_unusable, seconds_of, to_mono_16k, windows
-from distill.errors import AudioError
+from distill.errors import AudioError, DistillError
 from distill.student import Student
 
 #: A recording that is longer than this is answered window by window (seconds).
 LONGEST_SECONDS = 30.0
+
+#: Windows nearer to each other than this would be nearly the same audio (seconds).
+SHORTEST_HOP = 0.01
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,16 @@ def predict(
     answered with None and a warning.
 
     Raises:
-        AudioError: the recording cannot be read. DistillError: the student cannot.
+        AudioError: the recording cannot be read. DistillError: the student cannot, or windows that cannot be.
     """
     model = student if isinstance(student, Student) else Student(student)
     window = LONGEST_SECONDS if window is None else window
+    hop = window if hop is None else hop
+    _check_windows(window, hop, model)
     if isinstance(source, (str, Path)):
-        yield from _of_file(Path(source), model, window, hop or window)
+        yield from _of_file(Path(source), model, window, hop)
     else:
-        yield from _of_stream(source, model, window, hop or window, sampling_rate)
+        yield from _of_stream(source, model, window, hop, sampling_rate)
 
 
 def answer(student: Student, signal: np.ndarray) -> tuple[np.ndarray, str | None]:
@@ -74,6 +79,13 @@ def answer(student: Student, signal: np.ndarray) -> tuple[np.ndarray, str | None
     return student(signal[None])[0], None
 
 
+def _check_windows(window: float, hop: float, student: Student) -> None:
+    if not window >= student.card.shortest_seconds:
+        raise DistillError(f"--window {window:g}: the student needs at least {student.card.shortest_seconds:g} s")
+    if not SHORTEST_HOP <= hop <= window:
+        raise DistillError(f"--hop {hop:g}: must be at least {SHORTEST_HOP:g} s and at most the window of {window:g} s")
+
+
 def _of_file(path: Path, student: Student, window: float, hop: float) -> Iterator[Prediction]:
     try:
         for span in windows(seconds_of(path), window, hop):
@@ -83,16 +95,28 @@ def _of_file(path: Path, student: Student, window: float, hop: float) -> Iterato
 
 
 def _of_stream(stream: BinaryIO, student: Student, window: float, hop: float, rate: int) -> Iterator[Prediction]:
-    size, step = round(window * rate), round(hop * rate)
-    held, start = np.zeros(0, np.int16), 0
+    """The windows that `distill.audio.windows` cuts, each as soon as it is heard; at most one window is held."""
+    held, at, done, index = np.zeros(0, np.int16), 0, 0, 0  # `held` begins at sample `at`, answers reach to `done`
+    first, last = _window(index, window, hop, rate)
     for block in _blocks(stream):
         held = np.concatenate([held, block])
-        while len(held) >= size:
-            yield _prediction("-", start / rate, student, _of_pcm(held[:size], rate))
-            held, start = held[step:], start + step
-    # What is left over is new only where it goes past the last window.
-    if start == 0 or len(held) > size - step:
-        yield _prediction("-", start / rate, student, _of_pcm(held, rate))
+        while at + len(held) >= last:
+            yield _prediction("-", first / rate, student, _of_pcm(held[first - at : last - at], rate))
+            done, index = last, index + 1
+            first, last = _window(index, window, hop, rate)
+        past = max(min(first, at + len(held) - round(window * rate)) - at, 0)
+        held, at = held[past:], at + past
+    end = at + len(held)
+    # What is left over is new only where it goes past the last window, which is then moved back to end with it.
+    if done == 0 or end - done > 1e-3 * rate:
+        first = max(end - round(window * rate), 0)
+        yield _prediction("-", round(first / rate, 6), student, _of_pcm(held[first - at :], rate))
+
+
+def _window(index: int, window: float, hop: float, rate: int) -> tuple[int, int]:
+    """First and last sample of a window."""
+    start = round(index * hop, 6)
+    return round(start * rate), round(round(start + window, 6) * rate)
 
 
 def _blocks(stream: BinaryIO, size: int = 1 << 16) -> Iterator[np.ndarray]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from distill.errors import DistillError
 from distill.progress import say
 
 
-def run_recipe(path: Path) -> None:
+def run_recipe(path: Path, *, quiet: bool = False) -> list[dict[str, Any]]:
     """Run the stages of a YAML file: {command: {option: value}}, or {command: [{...}, {...}]} to run one repeatedly.
 
-    Every stage is checked before the first one runs.
+    Every stage is checked before the first one runs. quiet: what the stages print goes to standard error.
+
+    Returns {command, result} of every stage.
 
     Raises:
         DistillError: no YAML, an unknown stage or key, or a value that the command refuses.
@@ -25,18 +29,19 @@ def run_recipe(path: Path) -> None:
     typed = [_typed(stage, options, path) for stage, options in _stages(path)]
     for arguments in typed:
         _check(arguments, path)
-    for arguments in typed:
-        run_command(arguments)
+    return [run_command(arguments, quiet=quiet) for arguments in typed]
 
 
-def run_command(arguments: list[str]) -> None:
-    """Print a command as one would type it, and run it."""
-    say(f"$ distill {shlex.join(arguments)}")
+def run_command(arguments: list[str], *, quiet: bool = False) -> dict[str, Any]:
+    """Print a command as one would type it, and run it; returns {command, result}."""
+    typed = f"distill {shlex.join(arguments)}"
+    say(f"$ {typed}")
     try:
-        door.main(args=arguments, prog_name="distill", standalone_mode=False)
+        with redirect_stdout(sys.stderr) if quiet else nullcontext():
+            result = door.main(args=arguments, prog_name="distill", standalone_mode=False)
     except SystemExit as error:
-        if error.code:
-            raise DistillError(f"`distill {arguments[0]}` failed") from None
+        raise DistillError(f"`{typed}` failed (exit code {error.code})") from None
+    return {"command": typed, "result": result}
 
 
 def _stages(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -80,7 +85,7 @@ def _key(parameter: click.Parameter) -> str:
 
 def _words(parameter: click.Parameter, value: Any) -> list[str]:
     if not isinstance(parameter, click.Option):
-        return [str(value)]
+        return [str(item) for item in (value if isinstance(value, list) else [value])]
     flag = max(parameter.opts, key=len)
     if parameter.is_flag:
         return [flag] if value else []

@@ -34,11 +34,14 @@ class Clip:
 def begin(folder: Path, config: Mapping[str, Any]) -> None:
     """Make a run folder, or recognise one begun with the same configuration.
 
+    Where nothing is trained yet, a corrected command takes the place of the one that failed.
+
     Raises:
-        Refused: it was begun with another one.
+        Refused: it was trained with another configuration.
     """
-    before = read_config(folder) if (folder / CONFIG).is_file() else None
-    if before is not None:
+    trained = (folder / RESULT).exists() or (folder / "checkpoints").exists()
+    if (folder / CONFIG).is_file() and trained:
+        before = read_config(folder)
         other = [key for key in config if before.get(key) != config[key]]
         if other:
             key = other[0]
@@ -48,7 +51,7 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
         return
     if folder.exists() and not folder.is_dir():
         raise Refused(f"{folder}: is a file; a run needs a folder")
-    if (folder / RESULT).exists() or (folder / "checkpoints").exists():
+    if trained:
         raise Refused(f"{folder}: holds a run without its {CONFIG}; choose another folder")
     import yaml
 
@@ -110,7 +113,7 @@ def read_clips(folder: Path, use: str) -> list[Clip]:
 
 def environment() -> dict[str, Any]:
     """Machine and versions, for `env.json`."""
-    packages = ("distill", "torch", "numpy", "soxr", "soundfile", "onnxruntime", "pyarrow", "librosa")
+    packages = ("distill", "torch", "numpy", "soxr", "soundfile", "onnxruntime", "pyarrow")
     return {
         "python": sys.version.split()[0],
         "system": platform.platform(),

@@ -14,7 +14,7 @@ from distill.options import existing, json_option, output_option, show
 @output_option("The ONNX file; its JSON is written beside it.")
 @click.option("--int8", is_flag=True, help="Quantise to int8, calibrated on the run's own clips.")
 @json_option
-def export(as_json: bool, **options: Any) -> None:
+def export(as_json: bool, **options: Any) -> Any:
     """Export a run to ONNX, from raw PCM to A/D/V, checked against torch at eight lengths.
 
     \b
@@ -24,4 +24,4 @@ def export(as_json: bool, **options: Any) -> None:
     from export.exporting import export as run
     from export.exporting import tell
 
-    show(run(**options), as_json, tell)
+    return show(run(**options), as_json, tell)

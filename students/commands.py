@@ -30,7 +30,7 @@ from distill.options import audio_option, device_option, existing, json_option, 
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that prepare batches.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs into the run.")
 @json_option
-def train_student(as_json: bool, **options: Any) -> None:
+def train_student(as_json: bool, **options: Any) -> Any:
     """Train a student on a teacher's labels.
 
     Held-out speakers (files, where no speaker is known) tell which weights are kept. Interrupted, the same command
@@ -43,7 +43,7 @@ def train_student(as_json: bool, **options: Any) -> None:
     from distill.cli import find
     from students.training import train_student as run
 
-    show(run(**options, export_check=find("export.check:export_untrained")), as_json, _trained)
+    return show(run(**options, export_check=find("export.check:export_untrained")), as_json, _trained)
 
 
 def _trained(result: dict[str, Any]) -> str:
@@ -57,7 +57,7 @@ def _trained(result: dict[str, Any]) -> str:
 
 @click.command()
 @json_option
-def students(as_json: bool) -> None:
+def students(as_json: bool) -> Any:
     """List the students: parameters, operations, tokens, hop.
 
     \b
@@ -66,7 +66,7 @@ def students(as_json: bool) -> None:
     """
     from students.catalogue import STUDENTS, figures
 
-    show([figures(name).as_dict() for name in STUDENTS], as_json, lambda rows: "\n".join(map(_line, rows)))
+    return show([figures(name).as_dict() for name in STUDENTS], as_json, lambda rows: "\n".join(map(_line, rows)))
 
 
 def _line(row: dict[str, Any]) -> str:

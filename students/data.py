@@ -61,7 +61,7 @@ class Clips:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often each perturbation is drawn for a clip, and how strong it may be."""
+    """How often each perturbation is drawn for a clip (a crop: for a batch), and how strong it may be."""
 
     mixup: float = 0.2
     noise: float = 0.4
@@ -183,18 +183,24 @@ class _Drawing:
 
     def batch(self, members: np.ndarray, epoch: int, number: int) -> Batch:
         rng = np.random.default_rng([self.seed, epoch, number])
-        drawn = [(self._dry(index, rng), self.clips.targets[index]) for index in members]
+        drawn = [(signal, self.clips.targets[index]) for index, signal in self._dry(members, rng)]
         mixed = [self._mixed(drawn, position, rng) for position in range(len(drawn))]
         signals = [self._wet(signal, rng) for signal, _ in mixed]
         return _tensors(signals, [target for _, target in mixed])
 
-    def _dry(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        signal, how = self.clips.signal(index), self.augmentation
-        if len(signal) > self.longest:
-            signal = excerpt(signal, self.longest, rng)
+    def _dry(self, members: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
+        """The clips at drawn speeds, all cut to one length: a batch without padding needs no mask, which would cost
+        a third of the step."""
+        how = self.augmentation
+        signals = [self.clips.signal(index) for index in members]
+        signals = [
+            change_speed(signal, rng.uniform(*how.speed_range)) if rng.random() < how.speed else signal
+            for signal in signals
+        ]
+        samples = min(self.longest, *map(len, signals))
         if rng.random() < how.crop:
-            signal = excerpt(signal, int(len(signal) * rng.uniform(how.shortest_crop, 1)), rng)
-        return change_speed(signal, rng.uniform(*how.speed_range)) if rng.random() < how.speed else signal
+            samples = int(samples * rng.uniform(how.shortest_crop, 1))
+        yield from ((index, excerpt(signal, samples, rng)) for index, signal in zip(members, signals, strict=True))
 
     def _mixed(
         self, drawn: list[tuple[np.ndarray, np.ndarray]], position: int, rng: np.random.Generator

@@ -93,6 +93,7 @@ def train_student(
             say(f"{output}: already trained")
             return finished
         _check_before(arch, output, tables, export_check)
+        say(f"the student will be under {config['licence']}, from data under {config['data_licence']}")
         torch.manual_seed(seed)
         clips, kept, held = _data(tables, audio, speaker_from, output, seed)
         where, number = choose_device(device), choose_precision(precision, choose_device(device))

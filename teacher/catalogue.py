@@ -28,7 +28,10 @@ def open_teacher(name: str) -> Annotator:
         annotator: Annotator = getattr(import_module(module), attribute).load()
         return annotator
     if (Path(name) / "prosody.json").is_file():
-        return Prosody.load(Path(name))
+        try:
+            return Prosody.load(Path(name))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DistillError(f"{name}: not a teacher made by train-teacher ({error})") from None
     raise DistillError(f"{name}: no such teacher; there are {', '.join(TEACHERS)}, or a folder made by train-teacher")
 
 

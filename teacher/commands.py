@@ -23,7 +23,7 @@ from distill.options import audio_option, existing, json_option, output_option, 
 @click.option("--strict", is_flag=True, help="Exit with an error if any segment failed.")
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes [default: one a core].")
 @json_option
-def label(strict: bool, as_json: bool, **options: Any) -> None:
+def label(strict: bool, as_json: bool, **options: Any) -> Any:
     """Annotate audio with arousal, dominance, valence.
 
     SOURCE is a folder, an audio file, or a manifest (CSV, JSONL, Parquet with file[,start,end]). Interrupted or called
@@ -39,6 +39,7 @@ def label(strict: bool, as_json: bool, **options: Any) -> None:
     show(result, as_json, _labelled)
     if strict and result["failed"]:
         raise SystemExit(1)
+    return result
 
 
 def _labelled(result: dict[str, Any]) -> str:
@@ -56,7 +57,7 @@ def _labelled(result: dict[str, Any]) -> str:
 @click.option("--split", default="train", show_default=True, help="Rows whose column `split` has this value.")
 @seed_option
 @json_option
-def train_teacher(method: str, labels: Path, audio: Path | None, as_json: bool, **options: Any) -> None:
+def train_teacher(method: str, labels: Path, audio: Path | None, as_json: bool, **options: Any) -> Any:
     """Train a teacher on human ratings; chosen by leaving one speaker out.
 
     \b
@@ -66,7 +67,7 @@ def train_teacher(method: str, labels: Path, audio: Path | None, as_json: bool, 
     from teacher.prosody.training import train_prosody
 
     result = train_prosody(labels=labels, audio=audio or labels.parent, **options)
-    show(result, as_json, _trained)
+    return show(result, as_json, _trained)
 
 
 def _trained(result: dict[str, Any]) -> str:
@@ -76,7 +77,7 @@ def _trained(result: dict[str, Any]) -> str:
 
 @click.command()
 @json_option
-def teachers(as_json: bool) -> None:
+def teachers(as_json: bool) -> Any:
     """List the teachers: axes, range, licences of weights and data.
 
     \b
@@ -85,7 +86,7 @@ def teachers(as_json: bool) -> None:
     """
     from teacher.catalogue import cards
 
-    show([card.as_dict() for card in cards()], as_json, lambda rows: "\n".join(map(_line, rows)))
+    return show([card.as_dict() for card in cards()], as_json, lambda rows: "\n".join(map(_line, rows)))
 
 
 def _line(card: dict[str, Any]) -> str:

@@ -155,12 +155,13 @@ def _step(
     precision: torch.dtype,
 ) -> float:  # fmt: skip
     pcm, lengths, target = (part.to(device, non_blocking=True) for part in batch)
+    ragged = bool((lengths != pcm.shape[1]).any())
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     state.model.train()
     state.optimiser.zero_grad(set_to_none=True)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        predicted = state.model(pcm, lengths)
+        predicted = state.model(pcm, lengths if ragged else None)
     value = loss(predicted.float(), target)
     if not torch.isfinite(value):
         raise DistillError(f"the loss is {value.item()} at step {state.step}; try a lower --learning-rate")

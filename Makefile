@@ -1,0 +1,35 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each brings its environment.
+VENV ?= .venv
+BIN = $(VENV)/bin
+RESULTS = benchmarks/results
+SPEECH ?= ../shared/data
+
+.PHONY: demo test lint check-long clean
+
+$(VENV)/installed: pyproject.toml
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/distill demo -o demo
+
+# One thread a process: two processes with two threads each on two cores wait for one another.
+test: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not long"
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# What takes longer than a test may; writes what it measured into benchmarks/results/.
+check-long: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long
+	rm -rf runs/real-speech runs/throughput
+	$(BIN)/distill label $(SPEECH)/speech -o runs/throughput --json > $(RESULTS)/label-speech.json
+	$(BIN)/distill run benchmarks/recipes/real-speech.yaml
+	cp runs/real-speech/run/result.json $(RESULTS)/real-speech/training.json
+
+clean:
+	rm -rf $(VENV) demo runs build *.egg-info

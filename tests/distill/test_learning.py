@@ -1,0 +1,261 @@
+"""Losses, schedule, splits, and the loop on a network of four numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import audmetric
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from distill.errors import DistillError
+from distill.learning import loop
+from distill.learning.device import choose_device, choose_precision
+from distill.learning.loop import Schedule, agreement_per_axis, fit
+from distill.learning.loss import LOSSES, ccc_and_mse_loss, ccc_loss, mse_loss
+from distill.learning.splits import groups_of, held_out
+
+CPU = torch.device("cpu")
+
+
+def pairs(n: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    """Answers and targets that agree somewhat, each axis at its own level: two float32 [n, 3]."""
+    rng = np.random.default_rng(3)
+    target = rng.normal([0.4, 0.5, 0.6], [0.1, 0.2, 0.05], (n, 3))
+    predicted = 0.7 * target + rng.normal([0.1, 0.0, 0.3], 0.05, (n, 3))
+    return torch.tensor(predicted, dtype=torch.float32), torch.tensor(target, dtype=torch.float32)
+
+
+def published(predicted: torch.Tensor, target: torch.Tensor) -> float:
+    return 1 - float(audmetric.concordance_cc(target.numpy(), predicted.numpy()))
+
+
+def test_ccc_loss_is_one_minus_concordance():
+    predicted, target = pairs()
+    expected = np.mean([published(predicted[:, axis], target[:, axis]) for axis in range(3)])
+    assert float(ccc_loss(predicted, target)) == pytest.approx(expected, abs=1e-5)
+    assert float(ccc_loss(target, target)) == pytest.approx(0, abs=1e-5)
+    assert float(ccc_loss(2 * target.mean(0) - target, target)) == pytest.approx(2, abs=1e-4)
+
+
+def test_ccc_loss_masks_unknown_targets_by_axis():
+    predicted, target = pairs()
+    target[::3, 0] = float("nan")
+    target[:, 2] = float("nan")
+    known = [published(predicted[target[:, axis].isfinite(), axis], target[target[:, axis].isfinite(), axis])
+             for axis in (0, 1)]  # fmt: skip
+    assert float(ccc_loss(predicted, target)) == pytest.approx(np.mean(known), abs=1e-5)
+
+
+def test_mse_loss_is_the_mean_over_known_targets():
+    predicted, target = pairs(8)
+    assert float(mse_loss(predicted, target)) == pytest.approx(float(nn.functional.mse_loss(predicted, target)))
+    target[2:, 1] = float("nan")
+    known = target.isfinite()
+    expected = float(((predicted - target)[known] ** 2).sum() / known.sum())
+    assert float(mse_loss(predicted, target)) == pytest.approx(expected)
+
+
+def test_combined_loss_weighs_both():
+    predicted, target = pairs()
+    both = float(ccc_loss(predicted, target)) + 10 * float(mse_loss(predicted, target))
+    assert float(ccc_and_mse_loss(predicted, target)) == pytest.approx(both)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("case", ["constant targets", "constant answers", "all alike", "no target", "one clip", "axis"])
+def test_losses_and_gradients_stay_finite(name, case):
+    predicted, target = pairs(1 if case == "one clip" else 8)
+    if case in ("constant answers", "all alike"):
+        predicted = torch.full_like(predicted, 0.5)
+    if case in ("constant targets", "all alike"):
+        target = torch.full_like(target, 0.5)
+    if case == "no target":
+        target = torch.full_like(target, float("nan"))
+    if case == "axis":
+        target[:, 1] = float("nan")
+    predicted.requires_grad_()
+    value = LOSSES[name](predicted, target)
+    value.backward()
+    assert value.isfinite() and predicted.grad.isfinite().all()
+    if case == "no target":
+        assert float(value) == 0
+    if case == "axis":
+        assert not predicted.grad[:, 1].any() and predicted.grad[:, [0, 2]].any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_do_not_hide_an_answer_that_is_nan(name):
+    predicted, target = pairs(8)
+    predicted[0, 0] = float("nan")
+    assert LOSSES[name](predicted, target).isnan()
+
+
+def test_rate_warms_up_and_comes_down():
+    schedule = Schedule(epochs=2, minutes=None, learning_rate=0.1)
+    rates = [schedule.rate(schedule.fraction(step, 50, 0.0)) for step in range(101)]
+    peak = int(np.argmax(rates))
+    assert 0 < peak <= 4 and rates[peak] == pytest.approx(0.1, rel=1e-2)
+    assert all(np.diff(rates[: peak + 1]) > 0) and all(np.diff(rates[peak:]) < 0)
+    assert rates[0] > 0 and rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_rate_follows_the_clock_under_a_time_limit():
+    schedule = Schedule(epochs=None, minutes=2)
+    assert [schedule.fraction(10**6, 5, seconds) for seconds in (0, 60, 120, 500)] == [0, 0.5, 1, 1]
+    assert Schedule(epochs=10, minutes=2).fraction(25, 5, 30) == 0.5  # whichever ends first
+
+
+def test_groups_are_speakers_then_paths_then_files():
+    files = ["a/84-1.flac", "a/84-2.flac", "b.flac"]
+    assert groups_of(files, [None] * 3) == ["file a/84-1.flac", "file a/84-2.flac", "file b.flac"]
+    assert groups_of(files, [None] * 3, r"(\d+)-") == ["speaker 84", "speaker 84", "file b.flac"]
+    assert groups_of(files, ["x", None, "y"], r"(\d+)-") == ["speaker x", "speaker 84", "speaker y"]
+
+
+@pytest.mark.parametrize("expression, fault", [("(", "no regular expression"), ("a", "exactly one"), ("(a)(b)", "one")])
+def test_bad_speaker_expression_is_refused(expression, fault):
+    with pytest.raises(DistillError, match=f"--speaker-from.*{fault}"):
+        groups_of(["a"], [None], expression)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_held_out_never_tears_a_group(seed):
+    groups = np.random.default_rng(seed).choice([f"speaker {n}" for n in range(12)], 200)
+    held = held_out(groups.tolist(), seed=seed)
+    assert not set(groups[held]) & set(groups[~held])
+    assert 0.05 <= held.mean() <= 0.3
+    assert (held == held_out(groups.tolist(), seed=seed)).all()
+
+
+def test_held_out_leaves_something_on_both_sides():
+    assert held_out(["a", "b"]).sum() == 1
+    assert held_out(["a"] * 99 + ["b"]).any() and not held_out(["a"] * 99 + ["b"]).all()
+    with pytest.raises(DistillError, match="one group"):
+        held_out(["a", "a"])
+
+
+def test_unknown_device_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is one here")
+    with pytest.raises(DistillError, match="--device cuda"):
+        choose_device("cuda")
+    assert choose_device("auto").type in ("cpu", "mps")
+    assert choose_precision("float32", CPU) == torch.float32 and choose_precision("bfloat16", CPU) == torch.bfloat16
+
+
+class Means(nn.Module):
+    """A linear map of a clip's first two samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 3)
+
+    def forward(self, pcm, lengths=None):
+        return self.linear(pcm[:, :2])
+
+
+class Drawn:
+    """Four batches an epoch whose targets are a linear map of the samples."""
+
+    def __len__(self):
+        return 4
+
+    def __call__(self, epoch):
+        rng = np.random.default_rng(epoch)
+        for _ in range(4):
+            pcm = torch.tensor(rng.normal(size=(16, 2)), dtype=torch.float32)
+            yield pcm, torch.full((16,), 16_000), pcm @ torch.tensor([[0.2, 0.0, 0.1], [0.0, 0.3, -0.1]]) + 0.5
+
+
+def train(folder, *, epochs=6, batches=None, log=lambda _: None, **schedule):
+    torch.manual_seed(0)
+    return fit(
+        Means(), batches or Drawn(), lambda: Drawn()(999), loss=ccc_loss, folder=folder, device=CPU, log=log,
+        schedule=Schedule(epochs=epochs, minutes=None, learning_rate=0.1, **schedule),
+    )  # fmt: skip
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_fit_learns_and_tells_every_epoch(tmp_path):
+    told = []
+    weights = train(tmp_path, log=told.append)
+    assert [line["epoch"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6] and len(told) == 6
+    assert told[-1]["loss"] < 0.2 * told[0]["loss"]
+    assert told[-1]["step"] == 24 and told[-1]["rate"] < 0.01
+    model = Means()
+    model.load_state_dict(weights)
+    found = agreement_per_axis(model, Drawn()(999), CPU)
+    assert found == pytest.approx(max((line["ccc"] for line in told), key=lambda ccc: sum(ccc.values())))
+    assert min(found.values()) > 0.9
+
+
+@pytest.mark.parametrize("killed_after", [1, 3])
+def test_interrupted_fit_ends_the_same_to_the_bit(tmp_path, killed_after):
+    def die(line):
+        if line["epoch"] == killed_after:
+            raise KeyboardInterrupt
+
+    undisturbed = train(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b", log=die)
+    resumed = train(tmp_path / "b")
+    assert all(torch.equal(value, resumed[name]) for name, value in undisturbed.items())
+    without_time = [[{**line, "seconds": 0} for line in lines(tmp_path / run)] for run in "ab"]
+    assert without_time[0] == without_time[1]
+
+
+def test_epoch_told_but_not_saved_is_told_once(tmp_path, monkeypatch):
+    train(tmp_path, epochs=2)
+    (tmp_path / "checkpoints" / "last.pt").unlink()  # as if killed before anything was saved
+    train(tmp_path, epochs=2)
+    assert [line["epoch"] for line in lines(tmp_path)] == [1, 2]
+
+
+def test_finished_fit_takes_no_further_step(tmp_path):
+    told = []
+    first = train(tmp_path, epochs=2)
+    again = train(tmp_path, epochs=2, log=told.append)
+    assert told == [] and all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_damaged_checkpoint_is_one_line(tmp_path):
+    train(tmp_path, epochs=2)
+    path = tmp_path / "checkpoints" / "last.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DistillError, match=r"last\.pt.*cannot be read"):
+        train(tmp_path, epochs=2)
+
+
+def test_loss_that_is_nan_stops_with_one_line(tmp_path):
+    class Broken(Drawn):
+        def __call__(self, epoch):
+            for pcm, lengths, target in super().__call__(epoch):
+                yield pcm * float("nan"), lengths, target
+
+    with pytest.raises(DistillError, match="^the loss is nan at step 0; try a lower --learning-rate$"):
+        train(tmp_path, batches=Broken())
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_best_weights_are_kept_not_the_last(tmp_path):
+    state = loop._fresh(Means(), Schedule(epochs=1, minutes=None))
+    for score, constant in ((0.1, 1.0), (0.7, 2.0), (0.4, 3.0)):
+        nn.init.constant_(state.average.module.linear.bias, constant)
+        loop._keep_best(state, {"arousal": score, "valence": score})
+    assert state.best == pytest.approx(0.7) and state.best_weights["linear.bias"].tolist() == [2.0] * 3
+
+
+@pytest.mark.parametrize("scores", [[math.nan, 0.3], [0.0, 0.0], [math.nan, math.nan]])
+def test_later_weights_win_where_scores_do_not_decide(scores):
+    state = loop._fresh(Means(), Schedule(epochs=1, minutes=None))
+    for constant, score in enumerate(scores):
+        nn.init.constant_(state.average.module.linear.bias, constant)
+        loop._keep_best(state, {"arousal": score})
+    assert state.best_weights["linear.bias"].tolist() == [1.0] * 3

@@ -1,0 +1,187 @@
+"""Wav2Small against the published counts and against a reference forward that shares no code with it."""
+
+from __future__ import annotations
+
+import json
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.nn import functional as F
+
+from distill.audio import padded
+from students.catalogue import STUDENTS, build, figures
+from students.commands import students
+from students.wav2small import Wav2Small
+
+LENGTHS = (4000, 5217, 16000, 23456, 48000)
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def network() -> Wav2Small:
+    """Random weights that answer differently to different clips; batch norms hold what they saw, not 0 and 1."""
+    torch.manual_seed(7)
+    model = Wav2Small()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # a plain average
+            torch.nn.init.uniform_(module.weight, 0.7, 1.5)
+            torch.nn.init.normal_(module.bias, 0.1, 0.2)
+    torch.nn.init.normal_(model.attention.lin.weight, 0.0, 0.1)
+    torch.nn.init.normal_(model.attention.sof.weight, 0.0, 0.1)
+    torch.nn.init.normal_(model.head.weight, 0.0, 0.2)
+    with torch.no_grad():
+        model.train()(torch.from_numpy(np.stack([noise(16000), hummed(16000)])))
+    return model.eval()
+
+
+def noise(samples: int, *, seed: int = 0, level: float = 0.1) -> np.ndarray:
+    """Noise that fades and is not centred: float32 [samples]."""
+    swell = 0.2 + np.sin(np.arange(samples) / 900) ** 2
+    return (level * (0.3 + swell * np.random.default_rng([samples, seed]).standard_normal(samples))).astype(np.float32)
+
+
+def hummed(samples: int) -> np.ndarray:
+    """A tone alone: its upper bands lie below the floor of the log-mel."""
+    time = np.arange(samples) / 16000
+    return (0.3 * np.hanning(samples) * np.sin(2 * np.pi * 250 * time)).astype(np.float32)
+
+
+def reference(
+    weights: dict[str, torch.Tensor], pcm: np.ndarray, *, power: int = 2, floor: float = 1e-10,
+    log: str = "10 log10", masked: bool = True, count: int | None = None, swapped: bool = False,
+) -> np.ndarray:  # fmt: skip
+    """One clip by the published description. count: samples of it that are audio, the rest being padding."""
+    count = len(pcm) if count is None or not masked else count
+    x = pcm[:count].astype(np.float64)
+    x = (x - x.mean()) / np.sqrt(x.var() + 1e-7)
+    x = np.concatenate([x, np.zeros(len(pcm) - count)])[:count]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(64) / 64)
+    frames = np.lib.stride_tricks.sliding_window_view(x, 64)[::32]
+    spectrum = np.abs(np.fft.rfft(frames * window)) ** power
+    mel = spectrum @ librosa.filters.mel(sr=16000, n_fft=64, n_mels=26, fmin=0, fmax=8000).T.astype(np.float64)
+    mel = np.maximum(mel, floor) if floor else mel + 1e-30
+    image = torch.from_numpy({"10 log10": 10 * np.log10(mel), "ln": np.log(mel)}[log]).float()[None, None]
+    image = blocks(weights, "fine", 3, image)
+    image = F.max_pool2d(image, 3, 2, 1)
+    image = blocks(weights, "coarse", 4, image)
+    tokens = image[0].permute(1, 0, 2).reshape(image.shape[2], -1)
+    scores = F.linear(tokens, weights["attention.sof.weight"], weights["attention.sof.bias"])
+    values = F.linear(tokens, weights["attention.lin.weight"], weights["attention.lin.bias"])
+    pooled = (values * F.softmax(scores, dim=0)).sum(0)
+    adv = F.linear(pooled, weights["head.weight"], weights["head.bias"]).numpy()
+    return adv[[1, 0, 2]] if swapped else adv
+
+
+def blocks(weights: dict[str, torch.Tensor], name: str, number: int, image: torch.Tensor) -> torch.Tensor:
+    for index in range(number):
+        norm = {key: weights[f"{name}.{index}.norm.{key}"] for key in ("running_mean", "running_var", "weight", "bias")}
+        image = F.conv2d(image, weights[f"{name}.{index}.conv.weight"], padding=1)
+        image = F.relu(F.batch_norm(image, **norm))
+    return image
+
+
+@torch.inference_mode()
+def answer(network: Wav2Small, pcm: np.ndarray) -> np.ndarray:
+    return network(torch.from_numpy(pcm)[None])[0].numpy()
+
+
+def test_has_the_published_counts():
+    counted = figures("wav2small")
+    assert (counted.parameters, counted.trainable) == (72_477, 67_395)
+    assert counted.macs_per_second == pytest.approx(77.6e6, rel=1e-3)
+    assert counted.tokens_per_second == 250
+    assert 1000 / counted.hop_ms == 500
+
+
+def test_front_end_is_frozen_and_counted():
+    frozen = {name: p.numel() for name, p in Wav2Small().named_parameters() if not p.requires_grad}
+    assert frozen == {"frontend.real": 33 * 64, "frontend.imaginary": 33 * 64, "frontend.mel": 33 * 26}
+
+
+def test_students_command_lists_every_student():
+    rows = json.loads(CliRunner().invoke(students, ["--json"]).stdout)
+    assert [row["name"] for row in rows] == list(STUDENTS)
+    assert set(rows[0]) == {"name", "parameters", "trainable", "macs_per_second", "tokens_per_second", "hop_ms"}
+
+
+@pytest.mark.parametrize("samples", LENGTHS)
+def test_agrees_with_the_reference(network, samples):
+    pcm = noise(samples)
+    assert np.abs(answer(network, pcm) - reference(network.state_dict(), pcm)).max() < TOLERANCE
+
+
+def test_agrees_with_the_reference_below_the_floor(network):
+    """A tone and then a pause: nearly all bands of nearly all frames are clamped."""
+    pcm = np.concatenate([hummed(8000), np.zeros(8000, np.float32)])
+    assert np.abs(answer(network, pcm) - reference(network.state_dict(), pcm)).max() < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "fault", [{"power": 1}, {"log": "ln"}, {"swapped": True}], ids=["square root", "natural log", "swapped axes"]
+)
+def test_reference_tells_known_wrong_ports(network, fault):
+    for samples in LENGTHS:
+        pcm = noise(samples)
+        assert np.abs(answer(network, pcm) - reference(network.state_dict(), pcm, **fault)).max() > 100 * TOLERANCE
+
+
+def test_reference_tells_a_lost_clamp(network):
+    pcm = np.zeros(16000, np.float32)
+    assert np.abs(answer(network, pcm) - reference(network.state_dict(), pcm)).max() < TOLERANCE
+    assert np.abs(answer(network, pcm) - reference(network.state_dict(), pcm, floor=0.0)).max() > 100 * TOLERANCE
+
+
+def test_reference_tells_a_lost_mask(network):
+    batch = torch.from_numpy(padded([noise(16000), noise(48000)]))
+    with torch.inference_mode():
+        masked = network(batch, torch.tensor([16000, 48000]))[0].numpy()
+    assert np.abs(masked - reference(network.state_dict(), batch[0].numpy(), count=16000)).max() < TOLERANCE
+    lost = reference(network.state_dict(), batch[0].numpy(), count=16000, masked=False)
+    assert np.abs(masked - lost).max() > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("garbage", [0.0, 1e4, float("nan"), float("inf")])
+def test_padding_never_changes_the_answer(network, garbage):
+    signals = [noise(samples) for samples in LENGTHS]
+    batch = torch.full((len(signals), max(LENGTHS) + 777), garbage)
+    for row, signal in zip(batch, signals, strict=True):
+        row[: len(signal)] = torch.from_numpy(signal)
+    with torch.inference_mode():
+        together = network(batch, torch.tensor(LENGTHS)).numpy()
+    alone = np.stack([answer(network, signal) for signal in signals])
+    assert np.abs(together - alone).max() < 1e-5
+
+
+def test_padding_of_nan_leaves_gradients_finite():
+    torch.manual_seed(0)
+    model, batch = Wav2Small().train(), torch.from_numpy(padded([noise(4000), noise(16000)]))
+    batch[0, 4000:] = float("nan")
+    model(batch, torch.tensor([4000, 16000])).sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.5, 8.0])
+def test_gain_and_offset_do_not_change_the_answer(network, gain):
+    pcm = noise(16000)
+    assert np.abs(answer(network, gain * pcm + 0.2) - answer(network, pcm)).max() < 2e-3
+    assert np.abs(answer(network, pcm) - answer(network, hummed(16000))).max() > 2e-1
+
+
+@pytest.mark.parametrize("samples", [64, 95, 96, 4000, 4001, 16031, 16032])
+def test_tokens_counts_what_the_pooling_sees(network, samples):
+    seen = []
+    hook = network.attention.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+    answer(network, noise(samples))
+    hook.remove()
+    assert seen == [network.tokens(samples)]
+
+
+def test_build_refuses_an_unknown_student():
+    from distill.errors import DistillError
+
+    with pytest.raises(DistillError, match="wav3small: no such student; there are wav2small"):
+        build("wav3small")

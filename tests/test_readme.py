@@ -1,0 +1,89 @@
+"""What the README shows is what the program prints, and its figures are those of the committed results."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill.demo import CLIPS_EACH, SPEAKERS
+from distill.synthesis import write_corpus
+
+REPO = Path(__file__).parent.parent
+README = (REPO / "README.md").read_text(encoding="utf-8")
+RESULTS = REPO / "benchmarks" / "results"
+
+
+def shown() -> Iterator[tuple[str, str]]:
+    """Every command of a ```console block with what is shown below it. "..." stands for lines that are left out."""
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            yield command, output.rstrip("\n")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout as it is after `make demo`: its speech, and the committed results."""
+    made = tmp_path_factory.mktemp("checkout")
+    write_corpus(made / "demo" / "audio", speakers=SPEAKERS, clips=CLIPS_EACH, seed=0)
+    (made / "benchmarks").symlink_to(REPO / "benchmarks")
+    return made
+
+
+def printed(command: str, folder: Path) -> str:
+    program, *arguments = shlex.split(command)
+    assert program == "distill"
+    done = subprocess.run(
+        [sys.executable, "-m", "distill", *arguments], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, "COLUMNS": "120"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.rstrip("\n")
+
+
+def test_commands_print_what_is_shown(folder: Path) -> None:
+    commands = list(shown())
+    assert len(commands) >= 5
+    for command, expected in commands:
+        pattern = r"\n.*\n".join(re.escape(piece) for piece in expected.split("\n...\n"))
+        assert re.fullmatch(pattern, printed(command, folder), re.DOTALL), command
+
+
+def read(name: str) -> Any:
+    return json.loads((RESULTS / "real-speech" / name).read_text())
+
+
+def cell(result: dict[str, Any], axis: str) -> str:
+    score = result["ccc"].get(axis)
+    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" if score else "-"
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ("teacher `prosody` against human ratings", "teacher-human.json"),
+        ("student, float, against the teacher", "float-teacher.json"),
+        ("student, int8, against the teacher", "int8-teacher.json"),
+        ("student, float, against human ratings", "float-human.json"),
+        ("student, int8, against human ratings", "int8-human.json"),
+    ],
+)
+def test_the_table_holds_the_measured_agreement(row: str, name: str) -> None:
+    result = read(name)
+    cells = " | ".join(cell(result, axis) for axis in ("arousal", "valence", "dominance"))
+    assert f"| {row} | {cells} |" in README
+
+
+def test_sizes_and_counts_are_those_of_the_results() -> None:
+    for name in ("float", "int8"):
+        assert f"{read(f'{name}.json')['bytes']:,} bytes" in README
+    assert f"{read('teacher-human.json')['n']} clips" in README
