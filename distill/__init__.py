@@ -7,6 +7,8 @@ One public function a stage, the same for the commands and for Python; each room
 'distill.predict'
 """
 
+import sys
+from types import ModuleType
 from typing import Any
 
 _STAGES = {
@@ -27,3 +29,14 @@ def __getattr__(name: str) -> Any:
     from distill.cli import find
 
     return find(_STAGES[name])
+
+
+class _Package(ModuleType):
+    """Keeps a stage's name for its function: importing the module `distill.predict` would put the module there."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _STAGES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -7,8 +7,8 @@ import time
 from types import TracebackType
 from typing import Any
 
-#: Seconds between plain lines where there is no terminal.
-EVERY = 10.0
+#: Seconds between plain lines where there is no terminal, and between redraws of the bar where there is one.
+EVERY, REDRAWN = 10.0, 0.1
 
 
 def say(text: str) -> None:
@@ -56,6 +56,8 @@ class Progress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
+            self._said = 0.0
+            self._show()
             self._bar[0].stop()
         elif kind is None and self.done and self._said > self._started:
             say(f"{self.title}: {self.status()}")
@@ -78,11 +80,14 @@ class Progress:
         return ", ".join([*parts, f"{self.failed} failed"])
 
     def _show(self) -> None:
+        now = time.monotonic()
+        if now - self._said < (REDRAWN if self._bar else EVERY):
+            return
+        self._said = now
         if self._bar is not None:
             bar, task = self._bar
-            bar.update(task, completed=self.done, status=self.status())
-        elif time.monotonic() - self._said >= EVERY:
-            self._said = time.monotonic()
+            bar.update(task, total=self.total, completed=self.done, status=self.status(), refresh=True)
+        else:
             say(f"{self.title}: {self.status()}")
 
 
@@ -92,7 +97,11 @@ def _live_bar(title: str, total: int) -> tuple[Any, Any]:
     from rich.progress import Progress as Bar
 
     bar = Bar(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}"), console=Console(stderr=True)
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[status]}"),
+        console=Console(stderr=True),
+        auto_refresh=False,  # a thread that redraws would disturb what a benchmark times
     )
     bar.start()
     return bar, bar.add_task(title, total=total, status="")

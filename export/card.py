@@ -12,9 +12,7 @@ from distill.audio import SAMPLING_RATE
 from distill.files import sha256_of
 from export.ladder import Rung
 from students.catalogue import figures
-
-#: The shortest clip that a student answers on (seconds).
-SHORTEST_SECONDS = 0.25
+from students.network import SHORTEST_SECONDS
 
 
 def metadata(config: Mapping[str, Any], precision: str) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from torch import nn
 from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
-from export.card import SHORTEST_SECONDS
 from export.ladder import SECONDS, Answer, climb, clips_at_lengths, first_broken
 from export.onnx import Answering, write_float
+from students.network import SHORTEST_SECONDS
 
 
 def export_untrained(model: nn.Module, name: str) -> None:

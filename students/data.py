@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from distill.audio import SAMPLING_RATE, Span, digest, padded, read
+from distill.audio import SAMPLING_RATE, Span, digest, padded, read, reject_unusable
 from distill.errors import AudioError, DistillError
 from distill.files import whole, write_json
 from distill.learning.loop import Batch
@@ -21,6 +21,7 @@ from distill.manifest import Failure, write_failures
 from distill.perturb import Surroundings, add_noise, change_speed, excerpt, level, reverberate
 from distill.progress import Progress, say
 from distill.table import LabelTable
+from students.network import SHORTEST_SECONDS
 
 #: Full scale of the 16-bit cache.
 _FULL_SCALE = 32_000
@@ -249,6 +250,7 @@ def _decoded(chosen: Sequence[Example]) -> Iterator[tuple[Example, np.ndarray | 
 def _signal_or_reason(example: Example) -> np.ndarray | str:
     try:
         signal = read(example.root / example.file, example.span)
+        reject_unusable(signal, SHORTEST_SECONDS)
     except AudioError as error:
         return str(error)
     return signal if digest(signal) == example.sha256 else "is not the audio that was labelled"

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from students.frontend import LogMel
 
+#: The shortest clip that a student is taught on and answers on (seconds).
+SHORTEST_SECONDS = 0.25
+
 
 class StudentNetwork(nn.Module, ABC):
     """The contract of the catalogue, the trainer and the exporter."""

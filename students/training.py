@@ -126,8 +126,11 @@ def _config(given: Mapping[str, Any], tables: Sequence[table.LabelTable]) -> dic
         config["epochs"] = 30
     if config["loss"] not in LOSSES:
         raise DistillError(f"--loss {config['loss']}: there are {', '.join(LOSSES)}")
+    catalogue.build(config["arch"])  # an unknown one is refused before the run folder is begun
     config["labels"] = [label.folder.resolve().as_posix() for label in tables]
     config["axes"] = [axis for axis in AXES if all(axis in label.info["axes"] for label in tables)]
+    if not config["axes"]:
+        raise DistillError("the label tables have no axis in common; train on them one at a time")
     config["derived"] = [axis for axis in AXES if any(axis in label.info["derived"] for label in tables)]
     config["teacher"] = "; ".join(dict.fromkeys(label.info["teacher"]["name"] for label in tables))
     config["range"] = tables[0].info["teacher"]["range"]
@@ -158,10 +161,8 @@ def _check_before(
     """Fail before spending: does the student export, is there disk, do the labels say anything?"""
     check_disk(output, bytes_needed=200_000_000)
     for label in tables:
-        spread = np.nanstd(label.adv, axis=0)
-        constant = [
-            axis for axis, value in zip(AXES, spread, strict=True) if axis in label.info["axes"] and value < 1e-6
-        ]
+        columns = [axis for axis in enumerate(AXES) if axis[1] in label.info["axes"]]
+        constant = [axis for column, axis in columns if np.std(label.adv[:, column]) < 1e-6]
         if constant:
             raise DistillError(f"{label.folder}: {constant[0]} is the same in all {len(label)} rows; nothing to learn")
     if export_check is not None:
@@ -178,7 +179,11 @@ def _data(
     held = held_out([example.group for example in chosen], seed=seed)
     out = {example.group for example, is_out in zip(chosen, held, strict=True) if is_out}
     clips, kept = cache(chosen, output / "cache")
-    return clips, kept, np.array([example.group in out for example in kept])
+    held = np.array([example.group in out for example in kept])
+    if held.all() or not held.any():
+        side = "training" if held.all() else "held-out"
+        raise DistillError(f"no {side} clip can be read; {output / 'left_out.csv'} names what is missing")
+    return clips, kept, held
 
 
 def _around(noise: Path | None, rir: Path | None, seed: int) -> Any:

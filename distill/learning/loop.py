@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from distill.annotation import AXES
+from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.files import plain, whole
 from distill.learning.loss import Loss
@@ -99,20 +99,17 @@ def fit(
         DistillError: the loss is no longer a number.
     """
     state = _resumed(folder, _fresh(model.to(device), schedule), device)
-    started = time.monotonic() - state.seconds
-    total = schedule.epochs * len(batches) if schedule.epochs else state.step + len(batches)
-    with Progress("training", total, "steps") as progress:
+    training = _Training(state, batches, loss, schedule, device, precision)
+    with Progress("training", training.steps_in_all(), "steps") as progress:
         progress.advance(state.step)
-        while not _over(state, schedule, len(batches)):
-            told = _epoch(state, batches, loss, schedule, device, precision, started, progress)
+        while training.fraction() < 1:
+            told = training.epoch(progress)
             scores = agreement_per_axis(state.average.module, held_out(), device)
             _keep_best(state, scores)
-            _save(state, folder)
             line = {"epoch": state.epoch, "step": state.step, "seconds": round(state.seconds, 1), **told, "ccc": scores}
-            _append(folder / "metrics.jsonl", line)
+            _append(folder / "metrics.jsonl", line)  # before it is saved: an epoch that is saved is never told again
+            _save(state, folder)
             log(line)
-            if schedule.epochs is None:
-                progress.total = state.step + len(batches)
     return state.best_weights
 
 
@@ -131,46 +128,64 @@ def answers(model: nn.Module, batches: Iterable[Batch], device: torch.device) ->
     return predicted, target
 
 
-def _epoch(
-    state: State, batches: Batches, loss: Loss, schedule: Schedule, device: torch.device, precision: torch.dtype,
-    started: float, progress: Progress,
-) -> dict[str, float]:  # fmt: skip
-    """One pass; a time limit may end it early."""
-    losses, audio = [], 0.0
-    for batch in batches(state.epoch):
-        rate = schedule.rate(schedule.fraction(state.step, len(batches), time.monotonic() - started))
-        losses.append(_step(state, batch, loss, schedule, rate, device, precision))
-        seconds = float(batch[1].sum()) / 16_000
-        audio += seconds
-        progress.advance(audio_seconds=seconds)
-        state.seconds = time.monotonic() - started
-        if schedule.minutes and state.seconds >= schedule.minutes * 60:
-            break
-    state.epoch += 1
-    return {"loss": float(np.mean(losses)), "rate": rate, "audio_seconds": round(audio, 1)}
+class _Training:
+    """Epochs and steps, on the clock of all sessions together."""
 
+    def __init__(
+        self, state: State, batches: Batches, loss: Loss, schedule: Schedule, device: torch.device,
+        precision: torch.dtype,
+    ) -> None:  # fmt: skip
+        self.state, self.batches, self.loss, self.schedule = state, batches, loss, schedule
+        self.device, self.precision = device, precision
+        self._started = time.monotonic() - state.seconds
 
-def _step(
-    state: State, batch: Batch, loss: Loss, schedule: Schedule, rate: float, device: torch.device,
-    precision: torch.dtype,
-) -> float:  # fmt: skip
-    pcm, lengths, target = (part.to(device, non_blocking=True) for part in batch)
-    ragged = bool((lengths != pcm.shape[1]).any())
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    state.model.train()
-    state.optimiser.zero_grad(set_to_none=True)
-    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        predicted = state.model(pcm, lengths if ragged else None)
-    value = loss(predicted.float(), target)
-    if not torch.isfinite(value):
-        raise DistillError(f"the loss is {value.item()} at step {state.step}; try a lower --learning-rate")
-    value.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(_trainable(state.model), schedule.clip_norm)
-    state.optimiser.step()
-    state.average.update_parameters(state.model)
-    state.step += 1
-    return value.item()
+    def fraction(self) -> float:
+        """Share of the training that is over, 0..1."""
+        return self.schedule.fraction(self.state.step, len(self.batches), self.state.seconds)
+
+    def steps_in_all(self) -> int:
+        """How many steps there will be; estimated from the pace so far where time decides."""
+        if self.schedule.epochs and not self.schedule.minutes:
+            return self.schedule.epochs * len(self.batches)
+        done = self.fraction()
+        return round(self.state.step / done) if done and self.state.step else len(self.batches)
+
+    def epoch(self, progress: Progress) -> dict[str, float]:
+        """One pass; a time limit may end it early."""
+        losses, audio, rate = [], 0.0, 0.0
+        for batch in self.batches(self.state.epoch):
+            rate = self.schedule.rate(self.fraction())
+            losses.append(self.step(batch, rate))
+            self.state.seconds = time.monotonic() - self._started
+            seconds = float(batch[1].sum()) / SAMPLING_RATE
+            audio += seconds
+            progress.total = self.steps_in_all()
+            progress.advance(audio_seconds=seconds)
+            if self.schedule.minutes and self.fraction() >= 1:
+                break
+        self.state.epoch += 1
+        return {"loss": float(np.mean(losses)), "rate": rate, "audio_seconds": round(audio, 1)}
+
+    def step(self, batch: Batch, rate: float) -> float:
+        """One update of the weights and of their average; returns the loss."""
+        state = self.state
+        pcm, lengths, target = (part.to(self.device, non_blocking=True) for part in batch)
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        state.model.train()
+        state.optimiser.zero_grad(set_to_none=True)
+        ragged = bool((lengths != pcm.shape[1]).any())
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            predicted = state.model(pcm, lengths if ragged else None)
+        value = self.loss(predicted.float(), target)
+        if not torch.isfinite(value):
+            raise DistillError(f"the loss is {value.item()} at step {state.step}; try a lower --learning-rate")
+        value.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(_trainable(state.model), self.schedule.clip_norm)
+        state.optimiser.step()
+        state.average.update_parameters(state.model)
+        state.step += 1
+        return value.item()
 
 
 def _trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -195,13 +210,10 @@ def _warming_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], T
     return average
 
 
-def _over(state: State, schedule: Schedule, steps_an_epoch: int) -> bool:
-    return schedule.fraction(state.step, steps_an_epoch, state.seconds) >= 1.0
-
-
 def _keep_best(state: State, scores: dict[str, float]) -> None:
-    score = float(np.nanmean([scores.get(axis, math.nan) for axis in AXES]))
-    if score > state.best or not state.best_weights:
+    known = [score for score in scores.values() if math.isfinite(score)]
+    score = sum(known) / len(known) if known else -math.inf
+    if score >= state.best:  # of equal ones the longer trained
         state.best = score
         state.best_weights = {name: value.detach().cpu().clone() for name, value in _weights(state.average).items()}
 
@@ -228,7 +240,11 @@ def _resumed(folder: Path, state: State, device: torch.device) -> State:
     path = _checkpoint(folder)
     if not path.is_file():
         return state
-    saved = torch.load(path, map_location=device, weights_only=True)
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch has no type of its own for a file that is broken off or holds other things
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DistillError(f"{path}: cannot be read ({reason}); remove it to begin anew") from None
     state.model.load_state_dict(saved["model"])
     state.average.load_state_dict(saved["average"])
     state.optimiser.load_state_dict(saved["optimiser"])

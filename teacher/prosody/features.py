@@ -289,7 +289,7 @@ def _stress(spectrum: Spectrum, voice: Voice) -> Group:
     if len(loudness) < 10:
         yield "stress", np.zeros(4, np.float32)
     else:
-        loud = loudness >= _quantiles(loudness, (0.6,))[0]
+        loud = loudness >= min(_quantiles(loudness, (0.6,))[0], loudness.max())  # of equal levels it may round up
         shift = height[loud].mean() - height.mean()
         yield "stress", np.stack([shift, height[loud].std(), firm[loud].mean(), firm.std()])
     runs = _runs(voice.voiced) * np.float32(0.1)

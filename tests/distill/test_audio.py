@@ -71,7 +71,7 @@ def test_samples_are_never_clipped(tmp_path: Path, tone: Tone) -> None:
 
 def test_the_same_audio_as_wav_and_as_flac_has_one_digest(tmp_path: Path, tone: Tone) -> None:
     for name, peak in (("a.wav", 0.3), ("a.flac", 0.3), ("other.wav", 0.31)):
-        soundfile.write(tmp_path / name, tone(peak=peak), SAMPLING_RATE, "PCM_16")
+        soundfile.write(tmp_path / name, (32767 * tone(peak=peak)).astype(np.int16), SAMPLING_RATE, "PCM_16")
     wav, flac, other = (digest(read(tmp_path / name)) for name in ("a.wav", "a.flac", "other.wav"))
     assert wav == flac != other and len(wav) == 64
 

@@ -82,7 +82,7 @@ def test_losses_and_gradients_stay_finite(name, case):
     value.backward()
     assert value.isfinite() and predicted.grad.isfinite().all()
     if case == "no target":
-        assert float(value) == 0
+        assert value.item() == 0
     if case == "axis":
         assert not predicted.grad[:, 1].any() and predicted.grad[:, [0, 2]].any()
 
@@ -187,7 +187,7 @@ def test_fit_learns_and_tells_every_epoch(tmp_path):
     told = []
     weights = train(tmp_path, log=told.append)
     assert [line["epoch"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6] and len(told) == 6
-    assert told[-1]["loss"] < 0.2 * told[0]["loss"]
+    assert told[-1]["loss"] < 0.7 * told[0]["loss"]
     assert told[-1]["step"] == 24 and told[-1]["rate"] < 0.01
     model = Means()
     model.load_state_dict(weights)
@@ -211,11 +211,21 @@ def test_interrupted_fit_ends_the_same_to_the_bit(tmp_path, killed_after):
     assert without_time[0] == without_time[1]
 
 
-def test_epoch_told_but_not_saved_is_told_once(tmp_path, monkeypatch):
-    train(tmp_path, epochs=2)
-    (tmp_path / "checkpoints" / "last.pt").unlink()  # as if killed before anything was saved
-    train(tmp_path, epochs=2)
-    assert [line["epoch"] for line in lines(tmp_path)] == [1, 2]
+@pytest.mark.parametrize("where", ["_append", "_save"])
+def test_every_epoch_is_told_once_wherever_the_run_was_killed(tmp_path, monkeypatch, where):
+    original, calls = getattr(loop, where), []
+
+    def dies_the_second_time(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        original(*args)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, where, dies_the_second_time)
+        train(tmp_path, epochs=3)
+    train(tmp_path, epochs=3)
+    assert [line["epoch"] for line in lines(tmp_path)] == [1, 2, 3]
 
 
 def test_finished_fit_takes_no_further_step(tmp_path):

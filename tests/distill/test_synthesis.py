@@ -6,6 +6,7 @@ import csv
 import doctest
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import soundfile
 
 from distill import audio, synthesis
 from distill.errors import DistillError, Refused
-from distill.synthesis import Manner, Voice, manner, speak, voice, write_corpus
+from distill.synthesis import Manner, Voice, corpus, manner, sound, speak, speech, tracks, voice, voices, write_corpus
 
 VOICES = {speaker: voice(speaker) for speaker in (1, 2, 3, 4)}
 #: The corners and the middle of the two dials.
@@ -241,11 +242,12 @@ def test_a_corpus_that_cannot_be_is_refused_before_anything_is_written(
 
 
 def test_the_dials_of_a_speaker_cover_their_range() -> None:
-    dials = np.array([synthesis._dials(5, clip, 0) for clip in range(1, 17)])
+    dials = np.array([corpus._dials(5, clip, 0) for clip in range(1, 17)])
     quarters = np.unique(np.floor(2 * dials), axis=0, return_counts=True)[1]
     assert len(quarters) == 4
     assert quarters.min() >= 2
 
 
-def test_the_examples_hold() -> None:
-    assert doctest.testmod(synthesis).failed == 0
+@pytest.mark.parametrize("module", [synthesis, voices, tracks, sound, speech, corpus])
+def test_the_examples_hold(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0

@@ -23,12 +23,12 @@ TEACHER = {
 
 @pytest.fixture(scope="session")
 def make_labels() -> MakeLabels:
-    """make_labels(folder, clips=16, speakers=8, axes=AXES, constant=None) -> the label table, audio beside it."""
+    """make_labels(folder, clips=12, speakers=6, axes=AXES, constant=None) -> the label table, audio beside it."""
     return _make_labels
 
 
 def _make_labels(
-    folder: Path, *, clips: int = 16, speakers: int | None = 8, axes: tuple[str, ...] = AXES,
+    folder: Path, *, clips: int = 12, speakers: int | None = 6, axes: tuple[str, ...] = AXES,
     constant: str | None = None,
 ) -> Path:  # fmt: skip
     rng = np.random.default_rng(5)
@@ -43,7 +43,7 @@ def _row(
     root: Path, number: int, speakers: int | None, axes: tuple[str, ...], constant: str | None, rng: Any
 ) -> table.Row:
     dark, pulse = rng.random(2)
-    name, seconds = f"{number:02d}.wav", 0.5 + 0.02 * number
+    name, seconds = f"{number:02d}.wav", 0.4 + 0.01 * number
     root.mkdir(parents=True, exist_ok=True)
     soundfile.write(root / name, _shaped_noise(rng, seconds, dark, pulse), SAMPLING_RATE, "FLOAT")
     answers = {"arousal": 1 - dark, "dominance": (2 - dark - pulse) / 2, "valence": pulse}

@@ -1,0 +1,257 @@
+"""The front door: every command explains itself, every refusal is one line, and nothing heavy is loaded to say so."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import soundfile
+
+import distill as package
+from distill import cli
+
+ROOT = Path(__file__).parents[2]
+
+Command = Callable[..., Any]
+Make = Callable[..., Path]
+Tone = Callable[..., np.ndarray]
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command, in this process."""
+    code: Any = 0
+    try:
+        cli.main(list(arguments))
+    except SystemExit as left:
+        code = left.code
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = shown(capsys, name, "--help")
+    lines = [line.strip() for line in out.splitlines()]
+    assert code == 0 and not err
+    assert lines[lines.index("Example:") + 1].startswith(f"distill {name}")
+    assert all(len(line) <= 120 for line in out.splitlines())
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_example_of_every_command_can_be_parsed(name: str) -> None:
+    command = cli.find(cli.COMMANDS[name])
+    lines = [line.strip() for line in (command.help or "").splitlines()]
+    words = lines[lines.index("Example:") + 1].split()
+    command.make_context(name, words[2:])
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_option_says_what_it_does(name: str) -> None:
+    options = [option for option in cli.find(cli.COMMANDS[name]).params if isinstance(option, click.Option)]
+    silent = {option.name for option in options if not option.help}
+    assert silent <= {"loss", "precision"}  # whose choices say it
+
+
+def test_the_list_of_commands_is_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = shown(capsys, "--help")
+    listed = [line.split()[0] for line in out.split("Commands:")[1].splitlines() if line.strip()]
+    assert code == 0 and listed == list(cli.COMMANDS)
+
+
+def test_help_and_refusals_load_nothing_heavy() -> None:
+    code = "import sys\nfrom distill import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "heavy = {'numpy', 'torch', 'onnxruntime', 'rich', 'soundfile', 'pyarrow', 'librosa'} & set(sys.modules)\n"
+    code += "assert not heavy, heavy"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["predict", "evaluate", "benchmark", "label"])
+def test_the_edge_needs_no_torch(name: str) -> None:
+    modules = {
+        "predict": "distill.predict", "evaluate": "distill.evaluate", "benchmark": "benchmarks.benchmark",
+        "label": "teacher.labelling",
+    }  # fmt: skip
+    code = f"import sys\nsys.modules['torch'] = None\nsys.modules['onnx'] = None\nimport {modules[name]}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["lable"], "distill: No such command 'lable'"),
+        (["predict", "a.wav"], "distill: Missing option '--student'. (`distill predict --help` says more)"),
+        (["label", "a", "-o", "b", "--job", "1"], "distill: No such option"),
+        (["label", "a", "-o", "b", "--where", "speaker"], "distill: Invalid value for '--where'"),
+        (["predict", "-", "--student", "s.onnx", "--rate", "0"], "distill: Invalid value for '--rate'"),
+    ],
+)
+def test_what_was_mistyped_is_one_line(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = shown(capsys, *arguments)
+    assert (code, out) == (2, "") and err.startswith(line) and err.count("\n") == 1
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = shown(capsys)
+    assert code == 2 and "Commands:" in out + err
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = shown(capsys, "--version")
+    assert code == 0 and out.startswith("distill, version 0.")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["label", "{tmp}/nowhere", "-o", "{tmp}/labels"],
+        ["label", "{tmp}", "-o", "{tmp}/labels"],
+        ["label", "{tmp}/text.wav", "-o", "{tmp}/labels", "--jobs", "1"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/text.wav"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/text.wav/labels"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--teacher", "nobody"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--teacher", "{tmp}/broken"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--window", "nan"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--hop", "0"],
+        ["predict", "{tmp}/nowhere.wav", "--student", "{tmp}/s.onnx"],
+        ["predict", "{tmp}/folder.wav", "--student", "{tmp}/s.onnx"],
+        ["predict", "{tmp}/good.wav", "--student", "{tmp}/text.wav"],
+        ["predict", "{tmp}/good.wav", "--student", "{tmp}"],
+        ["evaluate", "--truth", "{tmp}/nowhere.csv", "--student", "{tmp}/s.onnx"],
+        ["evaluate", "--truth", "{tmp}/text.wav", "--student", "{tmp}/s.onnx"],
+        ["evaluate", "--truth", "{tmp}/folder.wav", "--student", "{tmp}/s.onnx"],
+        ["evaluate", "--truth", "{tmp}/truth.csv", "--student", "{tmp}/s.onnx", "-o", "{tmp}/text.wav/e.json"],
+        ["evaluate", "--truth", "{tmp}/truth.csv"],
+        ["train-student", "--labels", "{tmp}/folder.wav", "-o", "{tmp}/run"],
+        ["train-teacher", "--labels", "{tmp}/nowhere.csv", "-o", "{tmp}/teacher"],
+        ["export", "{tmp}/folder.wav", "-o", "{tmp}/student.onnx"],
+        ["benchmark", "{tmp}/nowhere.onnx", "-o", "{tmp}/report"],
+        ["run", "{tmp}/nowhere.yaml"],
+        ["run", "{tmp}/folder.wav"],
+    ],
+    ids=" ".join,
+)
+def test_every_refusal_is_one_line(
+    arguments: list[str], tmp_path: Path, tone: Tone, make_student: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "good.wav", tone(), 16000)
+    (tmp_path / "text.wav").write_text("text")
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "truth.csv").write_text("file,arousal\ngood.wav,0.5\n")
+    (tmp_path / "broken").mkdir()
+    shutil.copytree(ROOT / "teacher" / "prosody" / "weights", tmp_path / "broken", dirs_exist_ok=True)
+    (tmp_path / "broken" / "prosody.npz").write_bytes(b"PK")
+    make_student(tmp_path / "s.onnx")
+    if arguments[1] == "{tmp}":
+        (tmp_path / "good.wav").unlink(), (tmp_path / "text.wav").unlink()
+    code, out, err = shown(capsys, *(word.format(tmp=tmp_path) for word in arguments))
+    lines = err.splitlines()
+    assert (code, out) == (1, "") and lines[-1].startswith("distill: ") and "Traceback" not in err
+    assert len(lines) == 1 or lines[:-1] == [line for line in lines[:-1] if "failed.csv" in line]
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "arguments"),
+    [
+        ("pyarrow", "label", ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--jobs", "1"]),
+        ("torch", "train", ["train-student", "--labels", "{tmp}/labels", "-o", "{tmp}/run"]),
+        ("yaml", "label", ["run", "{tmp}/recipe.yaml"]),
+    ],
+)
+def test_a_missing_package_names_its_extra(
+    missing: str, extra: str, arguments: list[str], tmp_path: Path, tone: Tone
+) -> None:
+    soundfile.write(tmp_path / "good.wav", tone(), 16000)
+    words = [word.format(tmp=tmp_path) for word in arguments]
+    code = f"import sys; sys.modules[{missing!r}] = None; from distill.cli import main; main({words!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr == f"distill: this command needs {missing}; from the checkout: pip install '.[{extra}]'\n"
+
+
+def test_a_missing_module_of_our_own_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "predict", "distill.nowhere:predict")
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["predict"])
+
+
+def test_a_name_of_other_bytes_is_one_line(tmp_path: Path, make_student: Make) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
+    Path(os.fsdecode(path)).write_bytes(b"RIFF")
+    command = [sys.executable, "-m", "distill", "predict", path, "--student", str(make_student(tmp_path / "s.onnx"))]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT)
+    assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"not valid UTF-8" in done.stderr
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path, tone: Tone, make_student: Make) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(60), 16000)
+    student = make_student(tmp_path / "s.onnx")
+    command = [sys.executable, "-m", "distill", "predict", str(tmp_path / "a.wav"), "--student", str(student)]
+    process = subprocess.Popen(
+        [*command, "--window", "1", "--hop", "0.01", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    assert process.stdout is not None and process.stderr is not None
+    assert json.loads(process.stdout.readline())["start"] == 0
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 1
+
+
+def test_the_stages_are_functions_of_the_package() -> None:
+    for name in package.__all__:
+        importlib.import_module(package._STAGES[name].split(":")[0])  # which must not put the module in its place
+        assert getattr(package, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
+
+
+def test_the_front_door_knows_only_what_is_there() -> None:
+    for where in cli.COMMANDS.values():
+        module, name = where.split(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["label", "--help"], ["export", "--help"], ["teachers", "--json"]])
+def test_folders_of_the_same_names_are_not_ours(tmp_path: Path, distill: Command, arguments: list[str]) -> None:
+    for name in ("export", "teacher", "students", "benchmarks"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('not ours')")
+    done = distill(*arguments, cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+@pytest.mark.long
+def test_the_wheel_holds_the_rooms_and_their_data_and_no_tests(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("distill", "teacher", "students", "export", "benchmarks", "tests"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(tmp_path), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "No matching distribution found for setuptools" in done.stdout + done.stderr:
+        pytest.skip("needs setuptools from a package index to build with")
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("distill-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    rooms = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert rooms == {"distill", "teacher", "students", "export", "benchmarks"}
+    data = ["teacher/prosody/weights/prosody.npz", "teacher/prosody/weights/prosody.json", "benchmarks/report.css"]
+    assert not set(data) - set(names)
+    code = "import sys, distill.cli; assert sys.argv[1] in distill.cli.__file__; distill.cli.main(['label', '--help'])"
+    run = [sys.executable, "-c", code, str(wheel)]
+    assert subprocess.run(run, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(wheel)}).returncode == 0

@@ -1,0 +1,213 @@
+"""Answers against a truth: matched by path, then by base name; compared on the axes that both sides have."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distill import table
+from distill.errors import DistillError
+from distill.evaluate import evaluate
+from distill.metrics import ccc
+from distill.predict import predict
+
+Tone = Callable[..., np.ndarray]
+Make = Callable[..., Path]
+Command = Callable[..., Any]
+
+FILES = ("a/one.wav", "a/two.flac", "b/three.wav", "b/four.flac")
+AROUSAL, VALENCE = (0.1, 0.4, 0.5, 0.9), (0.9, 0.2, 0.6, 0.3)
+
+
+def write(path: Path, columns: Sequence[str], *rows: Sequence[Any]) -> Path:
+    with path.open("w", newline="") as handle:
+        csv.writer(handle).writerows([columns, *rows])
+    return path
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    rows = zip(FILES, AROUSAL, VALENCE, ("f", "f", "m", "m"), strict=True)
+    return write(tmp_path / "truth.csv", ["file", "arousal", "valence", "sex"], *rows)
+
+
+@pytest.fixture
+def student(tmp_path: Path, make_student: Make) -> Path:
+    return make_student(tmp_path / "student.onnx")
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_a_student_is_compared_with_a_csv(truth: Path, student: Path, corpus: Path, tmp_path: Path) -> None:
+    result = evaluate(truth=truth, student=student, audio=corpus, by=["sex"], output=tmp_path / "out" / "e.json")
+    answers = [next(predict(corpus / file, student=student)) for file in FILES]
+    assert list(result) == ["n", "ccc", "pearson", "mae", "slices", "failed"]
+    assert (result["n"], result["failed"]) == (4, 0)
+    assert list(result["ccc"]) == ["arousal", "valence"]
+    expected = ccc(np.array([answer.valence for answer in answers]), np.array(VALENCE))
+    assert result["ccc"]["valence"]["value"] == pytest.approx(float(expected), abs=1e-6)
+    assert set(result["ccc"]["valence"]) == {"value", "low", "high"}
+    assert {sex: part["n"] for sex, part in result["slices"]["sex"].items()} == {"f": 2, "m": 2}
+    saved = json.loads((tmp_path / "out" / "e.json").read_text())
+    assert saved["ccc"] == result["ccc"] and saved["slices"]["sex"]["f"]["ccc"]["arousal"]["low"] is None
+    rows = read_csv(tmp_path / "out" / "e.predictions.csv")
+    assert [row["file"] for row in rows] == list(FILES)
+    assert [float(row["arousal"]) for row in rows] == pytest.approx([a.arousal for a in answers], abs=1e-6)
+    assert [float(row["true_valence"]) for row in rows] == pytest.approx(VALENCE)
+    assert [row["true_dominance"] for row in rows] == [""] * 4
+    assert not (tmp_path / "out" / "e.failed.csv").exists()
+
+
+def test_perfect_predictions_agree_wholly(truth: Path, tmp_path: Path) -> None:
+    given = write(tmp_path / "p.csv", ["file", "valence", "arousal"], *zip(FILES, VALENCE, AROUSAL, strict=True))
+    result = evaluate(truth=truth, predictions=given)
+    assert result["ccc"]["arousal"]["value"] == pytest.approx(1) == result["ccc"]["valence"]["value"]
+    assert result["mae"] == {"arousal": 0, "valence": 0}
+
+
+def test_saved_predictions_can_be_evaluated_again(truth: Path, student: Path, corpus: Path, tmp_path: Path) -> None:
+    first = evaluate(truth=truth, student=student, audio=corpus, output=tmp_path / "e.json")
+    again = evaluate(truth=truth, predictions=tmp_path / "e.predictions.csv")
+    for axis in ("arousal", "valence"):
+        assert again["ccc"][axis]["value"] == pytest.approx(first["ccc"][axis]["value"], abs=1e-4)
+
+
+def test_predictions_are_matched_by_base_name(truth: Path, tmp_path: Path) -> None:
+    rows = zip(("one", "x/two.flac", "three.wav", "four"), AROUSAL, strict=True)
+    result = evaluate(truth=truth, predictions=write(tmp_path / "p.csv", ["file", "arousal"], *rows))
+    assert result["n"] == 4 and list(result["ccc"]) == ["arousal"]
+
+
+def test_an_ambiguous_name_is_refused(tmp_path: Path, student: Path, corpus: Path) -> None:
+    (corpus / "b" / "one.wav").write_bytes((corpus / "a" / "one.wav").read_bytes())
+    truth = write(tmp_path / "t.csv", ["file", "arousal"], ["one", 0.5])
+    with pytest.raises(DistillError, match=r"t\.csv, one: ambiguous name: it may be a/one\.wav or b/one\.wav"):
+        evaluate(truth=truth, student=student, audio=corpus)
+    given = write(tmp_path / "p.csv", ["file", "arousal"], ["a/one.wav", 0.5], ["b/one.wav", 0.5])
+    with pytest.raises(DistillError, match="ambiguous"):
+        evaluate(truth=truth, predictions=given)
+
+
+def test_two_predictions_for_one_clip_are_refused(truth: Path, tmp_path: Path) -> None:
+    given = write(tmp_path / "p.csv", ["file", "arousal"], ["a/one.wav", 0.5], ["a/one.wav", 0.6])
+    with pytest.raises(DistillError, match="2 predictions for this file; give start and end"):
+        evaluate(truth=truth, predictions=given)
+
+
+def test_segments_are_matched_by_their_times(tmp_path: Path) -> None:
+    columns = ["file", "start", "end", "arousal"]
+    truth = write(tmp_path / "t.csv", columns, *(["a.wav", at, at + 1, at / 10] for at in range(5)))
+    given = write(tmp_path / "p.csv", columns, *(["a.wav", at + 0.001, at + 1, at / 10] for at in (3, 1, 2, 0)))
+    result = evaluate(truth=truth, predictions=given)
+    assert (result["n"], result["failed"]) == (4, 1)
+    assert result["mae"]["arousal"] == pytest.approx(0)
+
+
+def write_table(folder: Path, root: Path, axes: Sequence[str]) -> Path:
+    rows = [
+        table.Row(file, 0.0, 1.0, file, (level, None, 1 - level), (None,) * 3, 1, 1, {"speaker": f"0{number}"})
+        for number, (file, level) in enumerate(zip(FILES, AROUSAL, strict=True))
+    ]
+    table.write_part(folder, "1", rows)
+    table.write_info(folder, {"complete": True, "root": str(root), "axes": axes, "derived": []})
+    return folder
+
+
+def test_a_label_table_is_a_truth(tmp_path: Path, student: Path, corpus: Path) -> None:
+    labels = write_table(tmp_path / "labels", corpus, ["arousal", "valence"])
+    result = evaluate(truth=labels, student=student, by=["speaker"], output=tmp_path / "e.json")
+    assert result["n"] == 4 and list(result["ccc"]) == ["arousal", "valence"]
+    assert list(result["slices"]["speaker"]) == ["00", "01", "02", "03"]
+    first = next(predict(corpus / "b" / "four.flac", student=student, window=1.0))
+    rows = {row["file"]: row for row in read_csv(tmp_path / "e.predictions.csv")}
+    assert float(rows["b/four.flac"]["arousal"]) == pytest.approx(first.arousal, abs=1e-6)
+
+
+def test_a_label_table_may_be_the_predictions(tmp_path: Path, truth: Path, corpus: Path) -> None:
+    labels = write_table(tmp_path / "labels", corpus, ["arousal", "valence"])
+    result = evaluate(truth=truth, predictions=labels)
+    assert result["n"] == 4 and result["mae"]["arousal"] == pytest.approx(0, abs=1e-6)
+
+
+def test_only_the_chosen_rows_count(truth: Path, student: Path, corpus: Path) -> None:
+    assert evaluate(truth=truth, student=student, audio=corpus, where={"sex": "m"})["n"] == 2
+
+
+def test_a_clip_that_cannot_be_answered_is_counted_and_named(
+    truth: Path, student: Path, corpus: Path, tmp_path: Path
+) -> None:
+    (corpus / "a" / "one.wav").write_text("text")
+    (corpus / "a" / "two.flac").unlink()
+    result = evaluate(truth=truth, student=student, audio=corpus, output=tmp_path / "e.json")
+    assert (result["n"], result["failed"]) == (2, 2)
+    rows = read_csv(tmp_path / "e.failed.csv")
+    assert [(row["file"], row["reason"].split(":")[0]) for row in rows] == [
+        ("a/one.wav", "not audio that can be read"),
+        ("a/two.flac", "no such file"),
+    ]
+
+
+def test_without_an_answer_there_is_no_result(truth: Path, student: Path, tmp_path: Path) -> None:
+    with pytest.raises(DistillError, match=r"none of its 4 clips could be answered \(no such file\)"):
+        evaluate(truth=truth, student=student, audio=tmp_path / "nowhere", output=tmp_path / "e.json")
+    assert not (tmp_path / "e.json").exists()
+
+
+def test_sides_without_a_common_axis_are_refused(truth: Path, tmp_path: Path) -> None:
+    given = write(tmp_path / "p.csv", ["file", "dominance"], *zip(FILES, AROUSAL, strict=True))
+    with pytest.raises(DistillError, match="no axis in common"):
+        evaluate(truth=truth, predictions=given)
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "reason"),
+    [
+        (["file", "anger"], ["a/one.wav", 1], "has none of the columns arousal, dominance, valence"),
+        (["file", "arousal"], ["a/one.wav", "high"], "row 1, arousal: 'high' is no number"),
+        (["clip", "arousal"], ["a/one.wav", 1], "the column 'file' is missing"),
+    ],
+)
+def test_a_truth_that_is_none_is_refused(
+    tmp_path: Path, student: Path, columns: list[str], row: list[Any], reason: str
+) -> None:
+    with pytest.raises(DistillError, match=reason):
+        evaluate(truth=write(tmp_path / "t.csv", columns, row), student=student, audio=tmp_path)
+
+
+def test_a_column_to_slice_by_must_be_there(truth: Path, student: Path, corpus: Path) -> None:
+    with pytest.raises(DistillError, match="no column 'age' to slice by; it has file, arousal, valence, sex"):
+        evaluate(truth=truth, student=student, audio=corpus, by=["age"])
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_either_a_student_or_predictions(truth: Path, student: Path, both: bool) -> None:
+    given = {"student": student, "predictions": truth} if both else {}
+    with pytest.raises(DistillError, match="either --student"):
+        evaluate(truth=truth, **given)
+
+
+def test_the_command_prints_strict_json(distill: Command, truth: Path, student: Path, corpus: Path) -> None:
+    command = ("evaluate", "--truth", truth, "--student", student, "--audio", corpus, "--slices", "sex")
+    done = distill(*command, "--json")
+    result = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert done.returncode == 0 and result["n"] == 4 and result["slices"]["sex"]["f"]["ccc"]["arousal"]["low"] is None
+    shown = distill(*command).stdout
+    assert shown.startswith("4 clips, 0 failed\narousal    CCC")
+
+
+def test_a_student_agrees_with_people_only_as_far_as_it_listens(shared: Path, student: Path) -> None:
+    """A stand-in without training: what is tested is the way through real ratings."""
+    ratings = shared / "emodb" / "ratings.csv"
+    result = evaluate(
+        truth=ratings, student=student, audio=shared / "emodb" / "two-seconds", where={"speaker": "12"}, by=["sex"]
+    )
+    assert result["n"] > 20 and list(result["slices"]["sex"]) == ["male"]
