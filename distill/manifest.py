@@ -221,7 +221,8 @@ def _listed(root: Path, rows: Sequence[dict[str, Any]], cut: Cut) -> Listing:
         except AudioError as error:
             failures.append(Failure(str(row["file"]), str(error), row.get("start"), row.get("end")))
         except OSError as error:  # vanished since it was found, or a name that the file system cannot hold
-            reason = f"cannot be read: {error.strerror or error}"
+            vanished = isinstance(error, FileNotFoundError)
+            reason = "no such file" if vanished else f"cannot be read: {error.strerror or error}"
             failures.append(Failure(str(row["file"]), reason, row.get("start"), row.get("end")))
     return Listing(root, _once(segments), failures)
 

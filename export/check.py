@@ -32,8 +32,9 @@ def export_untrained(model: nn.Module, name: str) -> None:
         try:
             write_float(network, path)
             rungs = climb(torch_answer(network), {"onnx float": session_answer(path)}, clips)
-        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-            raise DistillError(f"{name} cannot be exported: {str(error).splitlines()[0]}") from None
+        except Exception as error:  # torch, its exporter and onnxruntime each raise types of their own
+            reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+            raise DistillError(f"{name} cannot be exported: {reason}") from None
     broken = first_broken(rungs)
     if broken:
         raise DistillError(f"{name} cannot be exported: the file is off by {broken.max_abs:.2g} from torch")

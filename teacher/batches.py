@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from distill import table
 from distill.annotation import AXES, Annotation, Annotator
 from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
 from distill.errors import AudioError
+from distill.files import sha256_of
 from distill.manifest import Failure, Segment
 
 #: Segments that are computed, and committed as one part, together.
@@ -64,14 +65,27 @@ def annotate_batch(segments: Sequence[Segment], root: Path, annotator: Annotator
 def _likely_copies(segments: Sequence[Segment], root: Path) -> Iterable[list[Segment]]:
     if len(segments) == 1:
         return [list(segments)]
+    alike = _grouped(segments, lambda segment: _probe(root / segment.file, segment.size))
+    # Different clips may share a silent middle, and a batch has to fit into memory: of many, all bytes decide.
+    return [
+        copies
+        for group in alike
+        for copies in (_grouped(group, lambda segment: _probe(root / segment.file)) if len(group) > BATCH else [group])
+    ]
+
+
+def _grouped(segments: Sequence[Segment], key: Callable[[Segment], bytes]) -> Iterable[list[Segment]]:
     groups: dict[bytes, list[Segment]] = {}
     for segment in segments:
-        groups.setdefault(_probe(root / segment.file, segment.size), []).append(segment)
+        groups.setdefault(key(segment), []).append(segment)
     return groups.values()
 
 
-def _probe(path: Path, size: int) -> bytes:
+def _probe(path: Path, size: int | None = None) -> bytes:
+    """Digest of the middle of a file of `size` bytes, or of all of it."""
     try:
+        if size is None:
+            return sha256_of(path).encode()
         with path.open("rb") as handle:
             handle.seek(max(0, (size - _PROBE) // 2))
             return hashlib.sha256(handle.read(_PROBE)).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from zipfile import BadZipFile
 
 from distill.annotation import Annotator, TeacherCard
 from distill.errors import DistillError
@@ -30,7 +31,7 @@ def open_teacher(name: str) -> Annotator:
     if (Path(name) / "prosody.json").is_file():
         try:
             return Prosody.load(Path(name))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OSError, BadZipFile) as error:
             raise DistillError(f"{name}: not a teacher made by train-teacher ({error})") from None
     raise DistillError(f"{name}: no such teacher; there are {', '.join(TEACHERS)}, or a folder made by train-teacher")
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,7 +45,8 @@ def _bounded(
     running: dict[Future[Outcome], list[Segment]] = {}
     while True:
         for batch in waiting:
-            running[pool.submit(_work, batch, root, teacher)] = batch
+            with _ctrl_c_held_back():
+                running[pool.submit(_work, batch, root, teacher)] = batch
             if len(running) >= ahead:
                 break
         if not running:
@@ -52,6 +54,16 @@ def _bounded(
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in finished:
             yield running.pop(future), future.result()
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """What is started meanwhile never sees Ctrl-C, not even before `_begin`; for the parent it only comes later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(teacher: str) -> None:

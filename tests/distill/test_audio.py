@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tracemalloc
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_windows_cover_everything_and_the_last_ends_with_the_recording(
     spans = windows(seconds, window, hop)
     assert all(span.end - span.start == pytest.approx(window, abs=1e-6) for span in spans)
     assert spans[0].start == 0 and 0 <= seconds - spans[-1].end <= 1e-3
-    assert all(after.start <= before.end for before, after in zip(spans, spans[1:], strict=False))
+    assert all(after.start <= before.end for before, after in pairwise(spans))
 
 
 def test_padding_stands_behind_the_signals(tone: Tone) -> None:
@@ -155,7 +156,7 @@ def test_a_loop_of_links_cannot_be_read(tmp_path: Path) -> None:
         read(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("name", ["grüße 你好.wav", "two\nlines.wav", "quo'te \"s\".wav", "-o.wav"])
+@pytest.mark.parametrize("name", ["grüße 你好.wav", "two\nlines.wav", 'quo\'te "s".wav', "-o.wav"])
 def test_odd_names_are_read(tmp_path: Path, tone: Tone, name: str) -> None:
     soundfile.write(tmp_path / name, tone(), SAMPLING_RATE)
     assert len(read(tmp_path / name)) == SAMPLING_RATE

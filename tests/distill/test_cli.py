@@ -97,9 +97,7 @@ def test_the_edge_needs_no_torch(name: str) -> None:
         (["predict", "-", "--student", "s.onnx", "--rate", "0"], "distill: Invalid value for '--rate'"),
     ],
 )
-def test_what_was_mistyped_is_one_line(
-    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_mistyped_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = shown(capsys, *arguments)
     assert (code, out) == (2, "") and err.startswith(line) and err.count("\n") == 1
 

@@ -142,5 +142,3 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(OSError), sole_writer(tmp_path / "out"):
         pytest.fail("a file cannot be held")
-
-

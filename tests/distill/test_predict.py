@@ -88,9 +88,7 @@ def test_a_stream_at_another_rate_is_answered_as_the_file_is(student: Student, t
     samples = tone(2.3, rate=44100) * np.linspace(0, 1, round(2.3 * 44100), dtype=np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 44100)
     of_file = predict(tmp_path / "a.wav", student=student, window=1.0)
-    of_stream = predict(
-        io.BytesIO(pcm_of(tmp_path / "a.wav")), student=student, window=1.0, sampling_rate=44100
-    )
+    of_stream = predict(io.BytesIO(pcm_of(tmp_path / "a.wav")), student=student, window=1.0, sampling_rate=44100)
     for there, here in zip(of_file, of_stream, strict=True):
         assert {**there.as_dict(), "file": "-"} == here.as_dict()
 
@@ -152,7 +150,7 @@ def test_two_hours_are_answered_window_by_window(student: Student, tmp_path: Pat
 )
 def test_windows_that_cannot_be_are_refused(student: Student, clip: Path, options: dict[str, float]) -> None:
     for source in (clip, io.BytesIO(pcm_of(clip))):
-        with pytest.raises(DistillError, match="--(window|hop)"):
+        with pytest.raises(DistillError, match=r"--(window|hop)"):
             next(predict(source, student=student, **options))
 
 

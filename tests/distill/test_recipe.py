@@ -39,7 +39,9 @@ evaluate:
     with (tmp_path / "e.predictions.csv").open(newline="") as handle:
         assert len(list(csv.DictReader(handle))) == 4
     typed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("$ ")]
-    assert [line.split()[:3] for line in typed] == [["$", "distill", name] for name in ("label", "evaluate", "evaluate")]
+    assert [line.split()[:3] for line in typed] == [
+        ["$", "distill", name] for name in ("label", "evaluate", "evaluate")
+    ]
 
 
 @pytest.mark.parametrize(

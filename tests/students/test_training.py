@@ -193,9 +193,7 @@ def test_missing_and_changed_audio_are_left_out_and_named(own_labels, tmp_path):
     reasons = left_out(tmp_path / "run")
     assert set(reasons) == {"03.wav", "04.wav"}
     assert reasons["03.wav"] == "no such file"
-    assert reasons["04.wav"].startswith(
-        ("is not the audio", "the segment ends")
-    )
+    assert reasons["04.wav"].startswith(("is not the audio", "the segment ends"))
     assert result["split"]["train"] + result["split"]["held_out"] == 10
 
 
@@ -285,7 +283,7 @@ def test_lacking_axis_is_trained_around(make_labels, tmp_path, recwarn):
     folder = make_labels(tmp_path / "corpus", axes=("arousal", "valence"))
     result = train(folder, tmp_path / "run")
     assert result["axes"] == ["arousal", "valence"] and result["ccc"]["dominance"] is None
-    assert result["ccc"]["valence"] is not None
+    assert result["ccc"]["valence"] is not None and runs.read_config(tmp_path / "run")["axes"] == result["axes"]
     assert all(np.isfinite(line["loss"]) and "dominance" not in line["ccc"] for line in lines(tmp_path / "run"))
     assert not [str(w.message) for w in recwarn if issubclass(w.category, RuntimeWarning)]
 
