@@ -107,7 +107,7 @@ def _try(student: Student, seconds: Sequence[float]) -> None:
 def _agreements(students: Sequence[Student], truth: Path | None, audio: Path | None) -> list[dict[str, Any]]:
     if truth is None or audio is None:
         return [{"ccc": None, "n_truth": 0} for _ in students]
-    from distill.evaluate import evaluate
+    from distill.evaluation import evaluate
 
     results = [evaluate(student=student.path, truth=truth, audio=audio) for student in students]
     return [{"ccc": result["ccc"], "n_truth": result["n"]} for result in results]

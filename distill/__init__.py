@@ -4,11 +4,9 @@ One public function a stage, the same for the commands and for Python; each room
 
 >>> import distill
 >>> distill.predict.__module__
-'distill.predict'
+'distill.prediction'
 """
 
-import sys
-from types import ModuleType
 from typing import Any
 
 _STAGES = {
@@ -16,8 +14,8 @@ _STAGES = {
     "train_student": "students.training:train_student",
     "export": "export.exporting:export",
     "benchmark": "benchmarks.benchmark:benchmark",
-    "predict": "distill.predict:predict",
-    "evaluate": "distill.evaluate:evaluate",
+    "predict": "distill.prediction:predict",
+    "evaluate": "distill.evaluation:evaluate",
 }
 
 __all__ = ["benchmark", "evaluate", "export", "label", "predict", "train_student"]
@@ -29,14 +27,3 @@ def __getattr__(name: str) -> Any:
     from distill.cli import find
 
     return find(_STAGES[name])
-
-
-class _Package(ModuleType):
-    """Keeps a stage's name for its function: importing the module `distill.predict` would put the module there."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in _STAGES or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

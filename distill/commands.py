@@ -29,7 +29,7 @@ def predict(source: str, as_json: bool, **options: Any) -> None:
     Example:
       distill predict clip.wav --student student.onnx
     """
-    from distill.predict import predict as run
+    from distill.prediction import predict as run
 
     answered = 0
     for prediction in run(sys.stdin.buffer if source == "-" else Path(source), **options):
@@ -69,7 +69,7 @@ def evaluate(by: str, as_json: bool, **options: Any) -> Any:
     Example:
       distill evaluate --student student.onnx --truth ratings.csv --audio recordings/ -o evaluation.json
     """
-    from distill.evaluate import evaluate as run
+    from distill.evaluation import evaluate as run
 
     return show(run(by=[column for column in by.split(",") if column], **options), as_json, _compared)
 

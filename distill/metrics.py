@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,9 +55,17 @@ def interval(
     value = float(measure(x, y))
     if len(x) < 3:
         return {"value": value, "low": float("nan"), "high": float("nan")}
-    chosen = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))
-    low, high = np.nanpercentile(measure(x[chosen], y[chosen]), [2.5, 97.5])
+    low, high = np.nanpercentile(np.concatenate(list(_resampled(measure, x, y, resamples, seed))), [2.5, 97.5])
     return {"value": value, "low": float(low), "high": float(high)}
+
+
+def _resampled(measure: Measure, x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """`measure` of clips drawn with replacement, in blocks, so that memory stays bounded."""
+    rng = np.random.default_rng(seed)
+    block = max(1, 2_000_000 // len(x))
+    for first in range(0, resamples, block):
+        chosen = rng.integers(0, len(x), (min(block, resamples - first), len(x)))
+        yield measure(x[chosen], y[chosen])
 
 
 def answered(predicted: np.ndarray, truth: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -88,5 +88,3 @@ def test_a_command_that_needs_more_names_the_extra(edge: Path, elsewhere: Path) 
     assert done.returncode == 1
     assert "pip install '.[train]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from distill.evaluate import evaluate
+from distill.evaluation import evaluate
 from teacher.labelling import label
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "real-speech"

@@ -80,9 +80,9 @@ def test_agreement_comes_from_evaluate(make_student, tmp_path, monkeypatch):
         asked.append((student, truth, audio))
         return {"n": 12, "ccc": {"arousal": {"value": np.float64(0.5), "low": float("nan"), "high": 0.7}}}
 
-    module = ModuleType("distill.evaluate")
+    module = ModuleType("distill.evaluation")
     module.evaluate = evaluate
-    monkeypatch.setitem(sys.modules, "distill.evaluate", module)
+    monkeypatch.setitem(sys.modules, "distill.evaluation", module)
     truth = tmp_path / "truth.csv"
     truth.write_text("file,arousal\n")
     model = make_student(tmp_path / "a.onnx")

@@ -79,7 +79,7 @@ def test_help_and_refusals_load_nothing_heavy() -> None:
 @pytest.mark.parametrize("name", ["predict", "evaluate", "benchmark", "label"])
 def test_the_edge_needs_no_torch(name: str) -> None:
     modules = {
-        "predict": "distill.predict", "evaluate": "distill.evaluate", "benchmark": "benchmarks.benchmark",
+        "predict": "distill.prediction", "evaluate": "distill.evaluation", "benchmark": "benchmarks.benchmark",
         "label": "teacher.labelling",
     }  # fmt: skip
     code = f"import sys\nsys.modules['torch'] = None\nsys.modules['onnx'] = None\nimport {modules[name]}"

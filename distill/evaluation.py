@@ -17,7 +17,7 @@ from distill.files import write_csv, write_json
 from distill.manifest import Failure, audio_files, read_rows, select, write_failures
 from distill.metrics import agreement, answered, slices
 from distill.naming import AmbiguousName, Names
-from distill.predict import answer
+from distill.prediction import answer
 from distill.progress import Progress, say
 from distill.student import Student
 

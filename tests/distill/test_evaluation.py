@@ -13,9 +13,9 @@ import pytest
 
 from distill import table
 from distill.errors import DistillError
-from distill.evaluate import evaluate
+from distill.evaluation import evaluate
 from distill.metrics import ccc
-from distill.predict import predict
+from distill.prediction import predict
 
 Tone = Callable[..., np.ndarray]
 Make = Callable[..., Path]

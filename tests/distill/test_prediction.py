@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 from distill.audio import SAMPLING_RATE
 from distill.errors import AudioError, DistillError
-from distill.predict import predict
+from distill.prediction import predict
 from distill.student import Student
 
 Tone = Callable[..., np.ndarray]
