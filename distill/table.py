@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,12 @@ class LabelTable:
     def adv(self) -> np.ndarray:
         """float32 [rows, 3] in the order of `AXES`, NaN where an axis was not answered."""
         return axis_columns(list(zip(*(self.column(axis) for axis in AXES), strict=True)))
+
+    def digest(self) -> str:
+        """SHA-256 of what a student learns from: which audio, and the answers."""
+        content = hashlib.sha256("\n".join(self.column("sha256")).encode())
+        content.update(np.ascontiguousarray(self.adv).tobytes())
+        return content.hexdigest()
 
     def column(self, name: str) -> list[Any]:
         """One column as a list; [None ...] where the table has no such column."""

@@ -20,6 +20,9 @@ from export.ladder import Rung, climb, clips_at_lengths, first_broken
 from export.onnx import Answering, write_float, write_metadata
 from students.loading import load
 
+#: What a ladder that broke is told in, beside the place where nothing was exported.
+LADDER = ".ladder.json"
+
 #: Clips that the quantiser reads its ranges off.
 CALIBRATION_CLIPS = 100
 
@@ -52,6 +55,7 @@ def export(run: Path, *, output: Path, int8: bool = False) -> dict[str, Any]:
         with whole(output) as beside:
             beside.write_bytes(path.read_bytes())
     write_json(output.with_suffix(".json"), described)
+    output.with_suffix(LADDER).unlink(missing_ok=True)
     return described
 
 
@@ -76,7 +80,7 @@ def _refuse_broken(ladder: Sequence[Rung], output: Path) -> None:
     broken = first_broken(ladder)
     if broken is None:
         return
-    report = output.with_suffix(".ladder.json")
+    report = output.with_suffix(LADDER)
     write_json(report, [rung.as_dict() for rung in ladder])
     raise DistillError(
         f"the ladder breaks at {broken.rung}: off by {broken.max_abs:.3g}, CCC with torch "

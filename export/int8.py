@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from distill.student import INPUT
 
-#: Operators that onnxruntime runs in integers; the softmax and the sum over time stay in float.
-_INTEGER = ["Conv", "MatMul", "Gemm", "MaxPool"]
+#: Operators that onnxruntime runs in integers. With the ReLU among them a convolution is rounded after it, not before.
+#: The softmax, the sum over time and the head stay in float: rounded answers would be clipped to what was calibrated.
+_INTEGER = ["Conv", "Relu", "MatMul", "MaxPool"]
 
 
 def write_int8(float_path: Path, path: Path, clips: Sequence[np.ndarray]) -> None:
@@ -21,19 +23,19 @@ def write_int8(float_path: Path, path: Path, clips: Sequence[np.ndarray]) -> Non
 
     clips: float32 [samples] each, what the ranges are read off.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises a pre-processing that is already done
-    quantize_static(
-        float_path,
-        path,
-        _Reader(clips),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=_INTEGER,
-        nodes_to_exclude=front_end(onnx.load(float_path)),
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-    )
+    with _quiet_root_logger():
+        quantize_static(
+            float_path,
+            path,
+            _Reader(clips),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=_INTEGER,
+            nodes_to_exclude=front_end(onnx.load(float_path)),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
 
 
 def front_end(model: onnx.ModelProto) -> list[str]:
@@ -41,6 +43,18 @@ def front_end(model: onnx.ModelProto) -> list[str]:
     nodes = list(model.graph.node)
     last = max(index for index, node in enumerate(nodes) if "/frontend/" in node.name)
     return [node.name for node in nodes[: last + 1]]
+
+
+@contextmanager
+def _quiet_root_logger() -> Iterator[None]:
+    """The quantiser advises, by the root logger, a pre-processing that is already done."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -107,8 +107,8 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
         raise DistillError(
             f"none of the {len(chosen)} labelled clips can be read ({left_out[0].file}: {left_out[0].reason})"
         )
+    write_failures(folder.parent / "left_out.csv", left_out)
     if left_out:
-        write_failures(folder.parent / "left_out.csv", left_out)
         say(f"{len(left_out)} of {len(chosen)} clips are left out; {folder.parent / 'left_out.csv'} names each")
     pcm = np.memmap(path, dtype="<i2", mode="r")
     return Clips(pcm, np.array(offsets), np.stack([example.adv for example in kept])), kept

@@ -128,6 +128,7 @@ def _config(given: Mapping[str, Any], tables: Sequence[table.LabelTable]) -> dic
         raise DistillError(f"--loss {config['loss']}: there are {', '.join(LOSSES)}")
     catalogue.build(config["arch"])  # an unknown one is refused before the run folder is begun
     config["labels"] = [label.folder.resolve().as_posix() for label in tables]
+    config["labels_sha256"] = [label.digest() for label in tables]
     config["axes"] = [axis for axis in AXES if all(axis in label.info["axes"] for label in tables)]
     if not config["axes"]:
         raise DistillError("the label tables have no axis in common; train on them one at a time")

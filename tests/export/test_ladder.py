@@ -54,7 +54,7 @@ def test_sound_files_hold(bundle, expected, clips, precision, rung):
 
 
 def test_swapped_axes_break_int8(bundle, expected, clips, tmp_path):
-    path = faulty(bundle["int8"], tmp_path, "student.head.weight_quantized", lambda w: w[[2, 1, 0]])
+    path = faulty(bundle["int8"], tmp_path, "student.head.weight", lambda w: w[[2, 1, 0]])
     assert not climbed(expected, clips, path).passed
 
 
@@ -68,7 +68,7 @@ def test_wrong_scale_breaks_int8(bundle, expected, clips, tmp_path):
 
 
 def test_lost_bias_breaks_int8(bundle, expected, clips, tmp_path):
-    path = faulty(bundle["int8"], tmp_path, "student.head.bias_quantized", np.zeros_like)
+    path = faulty(bundle["int8"], tmp_path, "student.head.bias", np.zeros_like)
     assert not climbed(expected, clips, path).passed
 
 
