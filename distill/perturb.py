@@ -65,6 +65,14 @@ def change_speed(signal: np.ndarray, factor: float) -> np.ndarray:
     return np.asarray(soxr.resample(signal, SAMPLING_RATE * factor, SAMPLING_RATE, quality="MQ"))
 
 
+def equalise(signal: np.ndarray, gains_db: np.ndarray) -> np.ndarray:
+    """Another microphone, another voice: gains (dB) at points spread evenly over log-frequency from 100 Hz to 8 kHz."""
+    hertz = np.fft.rfftfreq(len(signal), 1 / SAMPLING_RATE).clip(min=1.0)
+    points = np.geomspace(100.0, SAMPLING_RATE / 2, len(gains_db))
+    gain = 10 ** (np.interp(np.log(hertz), np.log(points), gains_db) / 20)
+    return np.asarray(np.fft.irfft(np.fft.rfft(signal) * gain, len(signal)), np.float32)
+
+
 def excerpt(signal: np.ndarray, samples: int, rng: Generator) -> np.ndarray:
     """A random stretch of `samples` samples; a shorter signal is repeated from a random point."""
     if len(signal) < samples:

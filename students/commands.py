@@ -24,6 +24,7 @@ from distill.options import audio_option, device_option, existing, json_option, 
 @click.option("--learning-rate", type=float, default=3e-3, show_default=True, help="Peak learning rate.")
 @click.option("--longest", type=float, default=6.0, show_default=True, help="Seconds of a clip that are used.")
 @click.option("--mixup", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of clips mixed.")
+@click.option("--online", is_flag=True, help="The tables' teacher annotates the audio as training changes it.")
 @seed_option
 @device_option
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
@@ -43,7 +44,12 @@ def train_student(as_json: bool, **options: Any) -> Any:
     from distill.cli import find
     from students.training import train_student as run
 
-    return show(run(**options, export_check=find("export.check:export_untrained")), as_json, _trained)
+    result = run(
+        **options,
+        export_check=find("export.check:export_untrained"),
+        open_teacher=find("teacher.catalogue:open_teacher"),
+    )
+    return show(result, as_json, _trained)
 
 
 def _trained(result: dict[str, Any]) -> str:

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from distill.annotation import AXES, Annotator
 from distill.audio import SAMPLING_RATE, Span, digest, padded, read, reject_unusable
 from distill.errors import AudioError, DistillError
 from distill.files import whole, write_json
 from distill.learning.loop import Batch
 from distill.manifest import Failure, write_failures
-from distill.perturb import Surroundings, add_noise, change_speed, excerpt, level, reverberate
+from distill.perturb import Surroundings, add_noise, change_speed, equalise, excerpt, level, reverberate
 from distill.progress import Progress, say
 from distill.table import LabelTable
 from students.network import SHORTEST_SECONDS
@@ -62,17 +63,23 @@ class Clips:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often each perturbation is drawn for a clip (a crop: for a batch), and how strong it may be."""
+    """How often each perturbation is drawn for a clip (speed and crop: for a batch), and how strong it may be."""
 
     mixup: float = 0.2
     noise: float = 0.4
     room: float = 0.2
     speed: float = 0.2
+    equaliser: float = 0.0
     crop: float = 0.3
     snr_db: tuple[float, float] = (5.0, 30.0)
     speed_range: tuple[float, float] = (0.95, 1.05)
+    equaliser_db: tuple[float, float] = (-6.0, 6.0)
     shortest_crop: float = 0.8
     gain_db: tuple[float, float] = (-20.0, 10.0)
+
+
+#: With the teacher in the loop the answer is known for whatever is done to a voice, so more may be done to it.
+ONLINE = Augmentation(noise=0.3, room=0.1, speed=0.6, speed_range=(0.8, 1.25), equaliser=0.5)
 
 
 def examples(table: LabelTable, audio: Path | None, groups: Sequence[str]) -> list[Example]:
@@ -132,14 +139,16 @@ class TrainingBatches:
     """Batches of an epoch: clips of like length together, perturbed by draws that seed, epoch and batch alone decide.
 
     batch_size: clips a batch; longest: seconds, longer clips are cut at random; workers: processes that prepare ahead.
+    annotator: a teacher that answers the voice as it was changed and mixed, before noise and room are laid over it;
+    without one the targets are the table's.
     """
 
     def __init__(
         self, clips: Clips, chosen: np.ndarray, around: Surroundings, *, augmentation: Augmentation, batch_size: int,
-        longest: float, seed: int, workers: int,
+        longest: float, seed: int, workers: int, annotator: Annotator | None = None,
     ) -> None:  # fmt: skip
         self.clips, self.chosen, self.batch_size, self.seed, self.workers = clips, chosen, batch_size, seed, workers
-        self._drawing = _Drawing(clips, around, augmentation, int(longest * SAMPLING_RATE), seed)
+        self._drawing = _Drawing(clips, around, augmentation, int(longest * SAMPLING_RATE), seed, annotator)
 
     def __len__(self) -> int:
         return len(self.chosen) // self.batch_size or 1
@@ -181,27 +190,34 @@ class _Drawing:
     augmentation: Augmentation
     longest: int
     seed: int
+    annotator: Annotator | None
 
     def batch(self, members: np.ndarray, epoch: int, number: int) -> Batch:
         rng = np.random.default_rng([self.seed, epoch, number])
         drawn = [(signal, self.clips.targets[index]) for index, signal in self._dry(members, rng)]
         mixed = [self._mixed(drawn, position, rng) for position in range(len(drawn))]
-        signals = [self._wet(signal, rng) for signal, _ in mixed]
-        return _tensors(signals, [target for _, target in mixed])
+        targets = [target for _, target in mixed]
+        if self.annotator is not None:
+            targets = list(annotated([signal for signal, _ in mixed], self.annotator))
+        return _tensors([self._wet(signal, rng) for signal, _ in mixed], targets)
 
     def _dry(self, members: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
         """The clips at drawn speeds, all cut to one length: a batch without padding needs no mask, which would cost
         a third of the step."""
         how = self.augmentation
         signals = [self.clips.signal(index) for index in members]
-        signals = [
-            change_speed(signal, rng.uniform(*how.speed_range)) if rng.random() < how.speed else signal
-            for signal in signals
-        ]
+        # One speed a batch: clips of one length stay so, and little is cut off.
+        speed = rng.uniform(*how.speed_range) if rng.random() < how.speed else 1.0
+        signals = [self._voiced(signal, speed, rng) for signal in signals]
         samples = min(self.longest, *map(len, signals))
         if rng.random() < how.crop:
             samples = int(samples * rng.uniform(how.shortest_crop, 1))
         yield from ((index, excerpt(signal, samples, rng)) for index, signal in zip(members, signals, strict=True))
+
+    def _voiced(self, signal: np.ndarray, speed: float, rng: np.random.Generator) -> np.ndarray:
+        how = self.augmentation
+        signal = signal if speed == 1.0 else change_speed(signal, speed)
+        return equalise(signal, rng.uniform(*how.equaliser_db, 6)) if rng.random() < how.equaliser else signal
 
     def _mixed(
         self, drawn: list[tuple[np.ndarray, np.ndarray]], position: int, rng: np.random.Generator
@@ -225,6 +241,24 @@ class _Drawing:
             noise = excerpt(around.noises[int(rng.integers(len(around.noises)))], len(signal), rng)
             signal = add_noise(signal, noise, rng.uniform(*how.snr_db))
         return (signal * 10 ** (rng.uniform(*how.gain_db) / 20)).astype(np.float32)
+
+
+def annotated(signals: Sequence[np.ndarray], annotator: Annotator) -> np.ndarray:
+    """A teacher's answers, float32 [n, 3]; NaN, which the loss leaves out, where a clip says nothing."""
+    adv = np.full((len(signals), len(AXES)), np.nan, np.float32)
+    usable = [index for index, signal in enumerate(signals) if _says_something(signal, annotator)]
+    if usable:
+        chosen = [signals[index] for index in usable]
+        adv[usable] = annotator.annotate(padded(chosen), [len(signal) for signal in chosen], SAMPLING_RATE).adv
+    return adv
+
+
+def _says_something(signal: np.ndarray, annotator: Annotator) -> bool:
+    try:
+        reject_unusable(signal, annotator.card.shortest_seconds)
+    except AudioError:
+        return False
+    return True
 
 
 def clean_batches(clips: Clips, chosen: np.ndarray, batch_size: int) -> Iterator[Batch]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from distill import runs, table
-from distill.annotation import AXES
+from distill.annotation import AXES, Annotator
 from distill.errors import DistillError
 from distill.files import sole_writer, whole, write_json
 from distill.learning.device import choose_device, choose_precision, keep_freed_memory, share_cores
@@ -28,6 +28,7 @@ from distill.perturb import surroundings
 from distill.progress import say
 from students import catalogue
 from students.data import (
+    ONLINE,
     Augmentation,
     Clips,
     Example,
@@ -41,6 +42,9 @@ from students.data import (
 
 #: Clips that travel with a run for the exporter, at most.
 TRAVELLING = 400
+
+#: Arguments that do not decide the outcome, and those that `config.yaml` tells otherwise.
+_NO_PART_OF_CONFIG = ("labels", "output", "export_check", "open_teacher", "tensorboard", "workers")
 
 #: Tries to export an untrained network, so that what cannot be exported is known before the hours of training.
 ExportCheck = Callable[[nn.Module, str], None]
@@ -62,12 +66,14 @@ def train_student(
     learning_rate: float = 3e-3,
     longest: float = 6.0,
     mixup: float = Augmentation.mixup,
+    online: bool = False,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
     workers: int = 1,
     tensorboard: bool = False,
     export_check: ExportCheck | None = None,
+    open_teacher: Callable[[str], Annotator] | None = None,
 ) -> dict[str, Any]:
     """Train a student on one or several label tables; called again after an interruption it goes on.
 
@@ -75,6 +81,7 @@ def train_student(
     (default: 30 epochs); with minutes the learning rate follows the time. noise, rir: folders of recordings; without
     them noise and rooms are synthesised. speaker_from: regular expression whose group is the speaker in a file's path.
     loss: one of `LOSSES`. longest: seconds of a clip that are used. workers: processes that prepare batches.
+    online: the tables' teacher, opened by `open_teacher`, annotates the voices as training changes and mixes them.
 
     Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, axes, derived, split, n, teacher, licence,
     data_licence, seconds}, on held-out speakers, against the teacher.
@@ -83,7 +90,7 @@ def train_student(
         Refused: `output` holds another run, or another process writes there.
         DistillError: labels, audio, disk or export cannot work; said before the first step.
     """
-    given = {key: value for key, value in locals().items() if key not in ("export_check", "tensorboard", "workers")}
+    given = {key: value for key, value in locals().items() if key not in _NO_PART_OF_CONFIG}
     tables = [table.read(folder) for folder in ([labels] if isinstance(labels, Path) else labels)]
     config = _config(given, tables)
     with sole_writer(output):
@@ -93,6 +100,7 @@ def train_student(
             say(f"{output}: already trained")
             return finished
         _check_before(arch, output, tables, export_check)
+        annotator = _annotator(tables, open_teacher) if online else None
         say(f"the student will be under {config['licence']}, from data under {config['data_licence']}")
         torch.manual_seed(seed)
         clips, kept, held = _data(tables, audio, speaker_from, output, seed)
@@ -101,8 +109,9 @@ def train_student(
             f"{arch} on {where.type} in {str(number).removeprefix('torch.')}: {len(clips)} clips, {held.sum()} held out"
         )
         batches = TrainingBatches(
-            clips, np.flatnonzero(~held), _around(noise, rir, seed), augmentation=Augmentation(mixup=mixup),
-            batch_size=batch_size, longest=longest, seed=seed, workers=workers,
+            clips, np.flatnonzero(~held), _around(noise, rir, seed),
+            augmentation=replace(ONLINE if online else Augmentation(), mixup=mixup), batch_size=batch_size,
+            longest=longest, seed=seed, workers=workers, annotator=annotator,
         )  # fmt: skip
         model = catalogue.build(arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         keep_freed_memory()
@@ -117,11 +126,7 @@ def train_student(
 
 def _config(given: Mapping[str, Any], tables: Sequence[table.LabelTable]) -> dict[str, Any]:
     """Everything that decides the outcome, resolved, and what the chain needs to know of the labels."""
-    config = {
-        key: value.resolve().as_posix() if isinstance(value, Path) else value
-        for key, value in given.items()
-        if key not in ("labels", "output")
-    }
+    config = {key: value.resolve().as_posix() if isinstance(value, Path) else value for key, value in given.items()}
     if config["epochs"] is None and config["max_minutes"] is None:
         config["epochs"] = 30
     if config["loss"] not in LOSSES:
@@ -169,6 +174,20 @@ def _check_before(
     if export_check is not None:
         say(f"checking that an untrained {arch} can be exported")
         export_check(catalogue.build(arch).eval(), arch)
+
+
+def _annotator(tables: Sequence[table.LabelTable], open_teacher: Callable[[str], Annotator] | None) -> Annotator:
+    """The teacher that made the tables, the very same."""
+    made_by = {(label.info["arguments"]["teacher"], label.info["teacher"]["revision"]) for label in tables}
+    if open_teacher is None or len(made_by) > 1:
+        raise DistillError("--online needs label tables of one teacher, and that teacher")
+    ((name, revision),) = made_by
+    annotator = open_teacher(name)
+    if annotator.card.revision != revision:
+        raise DistillError(
+            f"{tables[0].folder}: was labelled by {name} {revision}, here it is {annotator.card.revision}; label again"
+        )
+    return annotator
 
 
 def _data(

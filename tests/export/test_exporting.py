@@ -88,7 +88,7 @@ def test_byte_table_adds_up_and_counts_the_network(bundle, precision, number):
     table = written(bundle[precision])["byte_table"]
     assert sum(table.values()) == bundle[precision].stat().st_size and all(size >= 0 for size in table.values())
     assert table["front_end"] == 4 * 5082
-    weights = 9_243 + 2 * 169 * 169 + 3 * 169
+    quantised, head = 9_243 + 2 * 169 * 169, 3 * 169
     biases = 7 * 13 + 2 * 169 + 3
     assert table["weights"] == number * quantised + 4 * (head + biases)
     assert (table["scales_and_zero_points"] > 0) == (precision == "int8")
