@@ -13,6 +13,7 @@ from distill.errors import DistillError
 from distill.perturb import (
     add_noise,
     change_speed,
+    equalise,
     excerpt,
     level,
     reverberate,
@@ -114,3 +115,11 @@ def test_a_folder_without_noise_is_refused(tmp_path: Path) -> None:
         surroundings(tmp_path, None)
     with pytest.raises(DistillError, match="no such folder"):
         surroundings(None, tmp_path / "nowhere")
+
+
+def test_equaliser_raises_the_band_it_names() -> None:
+    noise = np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
+    louder = equalise(noise, np.array([0.0, 0.0, 0.0, 0.0, 0.0, 12.0]))
+    before, after = np.abs(np.fft.rfft(noise)) ** 2, np.abs(np.fft.rfft(louder)) ** 2
+    assert after[:1000].sum() == pytest.approx(before[:1000].sum(), rel=1e-3)
+    assert 10 * np.log10(after[7900:].sum() / before[7900:].sum()) == pytest.approx(12, abs=0.3)

@@ -1,0 +1,111 @@
+"""The teacher in the loop: it answers what was done to a voice, not what the table says of the untouched one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distill.annotation import AXES, Annotation, TeacherCard
+from distill.audio import Span, digest, read
+from distill.errors import DistillError
+from distill.perturb import surroundings
+from students.data import ONLINE, Augmentation, Clips, Example, TrainingBatches, annotated, cache
+from students.training import train_student
+
+CARD = TeacherCard(
+    "level", "here", "1", "MIT", "CC0-1.0", 0, AXES, (), (0.0, 1.0), "nothing", False, "none", False, 16_000, 0.2, 30.0
+)  # fmt: skip
+
+
+class Level:
+    """Answers three measures of a clip, so that a test can compute them too."""
+
+    card = CARD
+
+    def annotate(self, signals: Any, lengths: Any, sampling_rate: int) -> Annotation:
+        clips = [signal[:length] for signal, length in zip(signals, lengths, strict=True)]
+        return Annotation(np.array([measured(clip) for clip in clips], np.float32))
+
+
+def measured(clip: np.ndarray) -> tuple[float, float, float]:
+    return float(np.abs(clip).mean()), float(clip.std()), float(len(clip) / 16_000)
+
+
+@pytest.fixture
+def clips(make_labels: Any, tmp_path: Path) -> Clips:
+    make_labels(tmp_path)
+    chosen = [_example(path) for path in sorted((tmp_path / "audio").iterdir())]
+    return cache(chosen, tmp_path / "run" / "cache")[0]
+
+
+def _example(path: Path) -> Example:
+    signal = read(path)
+    return Example(path.parent, path.name, Span(0.0, len(signal) / 16_000), digest(signal), np.zeros(3), path.name)
+
+
+def batches(clips: Clips, how: Augmentation, **options: Any) -> TrainingBatches:
+    around = surroundings(None, None)
+    given = {"batch_size": 4, "longest": 6.0, "seed": 0, "workers": 0, "annotator": Level(), **options}
+    return TrainingBatches(clips, np.arange(len(clips)), around, augmentation=how, **given)
+
+
+#: Speeds, equaliser and mixup, but neither noise nor room nor another level.
+VOICE_ONLY = replace(ONLINE, noise=0.0, room=0.0, speed=1.0, equaliser=1.0, mixup=1.0, gain_db=(0.0, 0.0))
+
+
+def test_the_teacher_answers_the_changed_and_mixed_voice(clips: Clips) -> None:
+    for pcm, lengths, targets in batches(clips, VOICE_ONLY)(0):
+        for signal, length, target in zip(pcm.numpy(), lengths, targets.numpy(), strict=True):
+            assert target == pytest.approx(measured(signal[:length]), rel=1e-4)
+
+
+def test_noise_and_room_come_after_the_answer(clips: Clips) -> None:
+    loud = replace(VOICE_ONLY, noise=1.0, room=1.0, snr_db=(0.0, 0.0))
+    wet, _, heard = next(iter(batches(clips, loud)(0)))
+    assert not np.allclose(heard.numpy()[:, 0], wet.abs().mean(1), rtol=0.05)
+
+
+def test_without_a_teacher_the_targets_are_the_tables(clips: Clips) -> None:
+    assert all((targets == 0).all() for _, _, targets in batches(clips, VOICE_ONLY, annotator=None)(0))
+
+
+def test_a_clip_that_says_nothing_is_left_out_of_the_loss() -> None:
+    rng = np.random.default_rng(0)
+    voice, silence, blip = rng.normal(0, 0.1, 8000), np.zeros(8000), rng.normal(0, 0.1, 800)
+    adv = annotated([signal.astype(np.float32) for signal in (voice, silence, blip)], Level())
+    assert np.isfinite(adv[0]).all()
+    assert np.isnan(adv[1:]).all()
+
+
+def labelled_by(folder: Path, revision: str) -> Path:
+    info = json.loads((folder / "labels.json").read_text())
+    info["arguments"] = {"teacher": "level"}
+    info["teacher"]["revision"] = revision
+    (folder / "labels.json").write_text(json.dumps(info))
+    return folder
+
+
+def test_a_run_with_its_teacher_learns(make_labels: Any, tmp_path: Path) -> None:
+    labels = labelled_by(make_labels(tmp_path), "1")
+    result = train_student(
+        labels, output=tmp_path / "run", epochs=1, batch_size=4, workers=0, online=True, open_teacher=lambda _: Level()
+    )
+    assert result["epochs"] == 1
+    assert "online: true" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_another_revision_of_the_teacher_is_refused(make_labels: Any, tmp_path: Path) -> None:
+    labels = labelled_by(make_labels(tmp_path), "older")
+    with pytest.raises(DistillError, match="was labelled by level older, here it is 1"):
+        train_student(labels, output=tmp_path / "run", epochs=1, online=True, open_teacher=lambda _: Level())
+
+
+def test_online_without_a_teacher_is_refused(make_labels: Any, tmp_path: Path) -> None:
+    labels = labelled_by(make_labels(tmp_path), "1")
+    with pytest.raises(DistillError, match="--online needs"):
+        train_student(labels, output=tmp_path / "run", epochs=1, online=True)
