@@ -44,11 +44,6 @@ OCTAVE_COST = 0.05  # a longer lag must be this much more periodic than one an o
 F0_REFERENCE = 100.0  # Hz, zero semitones; the same for every speaker
 PITCH_STEPS = (-12, -7, -5, -3, -2, -1, 0, 1, 2, 3, 5, 7, 12)  # semitones about the median
 
-MODULATION_WINDOW = 256  # frames: 2.56 s, so that the slow course of a phrase is seen
-MODULATION_EDGES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 50.1)  # Hz, octaves: phrases, syllables, phones, roughness
-MODULATION_REGIONS = 20
-MODULATION_FLOOR_DB = 40.0
-
 
 class Spectrum(NamedTuple):
     """The active span of a clip, analysed once."""
@@ -241,7 +236,6 @@ def _describe(signal: Array) -> Group:
     yield from _phonation(spectrum, voice)
     yield from _shape(spectrum, voice)
     yield from _contours(spectrum, voice)
-    yield from _modulation(spectrum)
 
 
 def _timbre(spectrum: Spectrum, voice: Voice) -> Group:
@@ -375,35 +369,6 @@ def _course(values: Array, cosines: int) -> Array:
     place = np.linspace(0, np.pi, len(values))
     waves = np.cos(np.arange(1, cosines + 1)[:, None] * place).astype(np.float32)
     return np.asarray(waves @ values * np.float32(2 / len(values)))
-
-
-def _modulation(spectrum: Spectrum) -> Group:
-    """How fast the mel regions rise and fall: log power of their envelopes by octaves of modulation frequency."""
-    regions = np.maximum(spectrum.mel, -MODULATION_FLOOR_DB).reshape(len(spectrum.mel), MODULATION_REGIONS, -1)
-    envelopes = regions.mean(axis=2)
-    windows = _modulation_windows(envelopes - envelopes.mean(axis=0)) * _modulation_taper()
-    transform = np.fft.rfft(windows, axis=-1)
-    power = (transform.real**2 + transform.imag**2).sum(axis=0) / np.float32(len(envelopes))
-    yield "modulation", _log(power @ _modulation_octaves().T).ravel()
-
-
-def _modulation_windows(envelopes: Array) -> Array:
-    """[windows, regions, MODULATION_WINDOW], overlapping by half and covering every frame twice."""
-    half = MODULATION_WINDOW // 2
-    padded = np.pad(envelopes, ((half, half + -len(envelopes) % half), (0, 0)))
-    return np.lib.stride_tricks.sliding_window_view(padded, MODULATION_WINDOW, axis=0)[::half]
-
-
-@functools.cache
-def _modulation_taper() -> Array:
-    return np.hanning(MODULATION_WINDOW + 1)[:-1].astype(np.float32)
-
-
-@functools.cache
-def _modulation_octaves() -> Array:
-    frequency = np.fft.rfftfreq(MODULATION_WINDOW, 1 / FRAME_RATE)
-    octaves = [(frequency >= low) & (frequency < high) for low, high in pairwise(MODULATION_EDGES)]
-    return np.stack(octaves).astype(np.float32)
 
 
 # --- small statistics -----------------------------------------------------------------------------------------------
