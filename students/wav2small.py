@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from distill.annotation import AXES
 from students.frontend import Count, LogMel, frames_of, normalise, sample_mask
@@ -23,6 +24,7 @@ class Wav2Small(StudentNetwork):
 
     def __init__(self, *, channels: int = 13, mels: int = 26, n_fft: int = 64, hop: int = 32) -> None:
         super().__init__()
+        self.channels = channels
         self.frontend = LogMel(n_fft=n_fft, hop=hop, mels=mels)
         self.fine = nn.ModuleList(ConvBlock(before, channels) for before in (1, channels, channels))
         self.coarse = nn.ModuleList(ConvBlock(channels, channels) for _ in range(4))
@@ -41,7 +43,7 @@ class Wav2Small(StudentNetwork):
         x = through(self.fine, x, frames)
         x = self.pool(x)
         tokens = None if frames is None else halved(frames)
-        x = through(self.coarse, x, tokens)
+        x = through(self.coarse, x, tokens)[:, : self.channels]
         adv: Tensor = self.head(self.attention(x.transpose(1, 2).flatten(2), tokens))
         return adv
 
@@ -50,8 +52,15 @@ class Wav2Small(StudentNetwork):
         return halved(frames_of(samples, self.frontend.n_fft, self.frontend.hop))
 
 
+#: Channels that a vector unit takes at once: training at 13 is about half as fast as at 16.
+LANES = 16
+
+
 class ConvBlock(nn.Module):
-    """3x3 convolution without bias, batch norm, ReLU."""
+    """3x3 convolution without bias, batch norm, ReLU.
+
+    While training, channels are filled up with zeros to a multiple of `LANES`, before and after; they never learn.
+    """
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -59,7 +68,22 @@ class ConvBlock(nn.Module):
         self.norm = nn.BatchNorm2d(after)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.norm(self.conv(x)))
+        return self._in_lanes(x) if self.training else torch.relu(self.norm(self.conv(x)))
+
+    def _in_lanes(self, x: Tensor) -> Tensor:
+        """The same on x [batch, channels or filled-up channels, time, mels], by weights filled up with zeros."""
+        norm, more = self.norm, -self.norm.num_features % LANES
+        kept = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        assert kept[0] is not None and kept[1] is not None and kept[2] is not None  # this norm tracks
+        weight = functional.pad(self.conv.weight, (0, 0, 0, 0, 0, x.shape[1] - self.conv.in_channels, 0, more))
+        mean, variance = functional.pad(kept[0], (0, more)), functional.pad(kept[1], (0, more))
+        scale, shift = functional.pad(norm.weight, (0, more)), functional.pad(norm.bias, (0, more))
+        y = functional.conv2d(x, weight.contiguous(memory_format=torch.channels_last), padding=1)
+        y = functional.batch_norm(y, mean, variance, scale, shift, True, norm.momentum or 0.0, norm.eps)
+        kept[0].copy_(mean[: norm.num_features])
+        kept[1].copy_(variance[: norm.num_features])
+        kept[2].add_(1)
+        return torch.relu(y)
 
 
 class TimeSoftmaxPooling(nn.Module):

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from distill.audio import padded
 from students.catalogue import STUDENTS, build, figures
+from students import wav2small
 from students.commands import students
 from students.wav2small import Wav2Small
 
@@ -185,3 +186,18 @@ def test_build_refuses_an_unknown_student():
 
     with pytest.raises(DistillError, match="wav3small: no such student; there are wav2small"):
         build("wav3small")
+
+
+def test_channels_filled_up_while_training_change_nothing(monkeypatch):
+    torch.manual_seed(3)
+    plain, filled = Wav2Small(), Wav2Small()
+    filled.load_state_dict(plain.state_dict())
+    pcm, lengths = torch.randn(4, 8000), torch.tensor([8000, 8000, 5000, 6000])
+    for model, lanes in ((plain, 1), (filled, 16)):
+        monkeypatch.setattr(wav2small, "LANES", lanes)
+        model(pcm, lengths).square().sum().backward()
+    for (name, one), other in zip(plain.named_parameters(), filled.parameters(), strict=True):
+        if one.requires_grad:
+            assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-5 * one.grad.abs().max()), name
+    for one, other in zip(plain.buffers(), filled.buffers(), strict=True):
+        assert torch.allclose(one.float(), other.float(), rtol=1e-5)
