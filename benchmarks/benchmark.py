@@ -16,11 +16,11 @@ from distill.student import Student
 
 
 def benchmark(
-    models: Sequence[Path],
+    models: Sequence[str | Path],
     *,
-    output: Path,
-    truth: Path | None = None,
-    audio: Path | None = None,
+    output: str | Path,
+    truth: str | Path | None = None,
+    audio: str | Path | None = None,
     rounds: int = 30,
     seconds: Sequence[float] = (1, 3, 5, 10),
     seed: int = 0,
@@ -35,9 +35,11 @@ def benchmark(
         DistillError: a model cannot be used, the output cannot be written, the request contradicts itself. All of that
             is found before the clock runs.
     """
-    _reject_contradictions(models, truth=truth, audio=audio, rounds=rounds, seconds=seconds)
+    paths, output = [Path(model) for model in models], Path(output)
+    truth, audio = (None if path is None else Path(path) for path in (truth, audio))
+    _reject_contradictions(paths, truth=truth, audio=audio, rounds=rounds, seconds=seconds)
     _reject_unwritable(output)
-    students = _open(models, seconds)
+    students = _open(paths, seconds)
     agreements = _agreements(students, truth, audio)
     latencies = latency.measure(students, seconds=seconds, rounds=rounds, seed=seed)
     peaks = _peaks(students)

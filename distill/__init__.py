@@ -11,14 +11,16 @@ from typing import Any
 
 _STAGES = {
     "label": "teacher.labelling:label",
+    "train_teacher": "teacher.prosody.training:train_prosody",
     "train_student": "students.training:train_student",
     "export": "export.exporting:export",
     "benchmark": "benchmarks.benchmark:benchmark",
     "predict": "distill.prediction:predict",
     "evaluate": "distill.evaluation:evaluate",
+    "run": "distill.recipe:run_recipe",
 }
 
-__all__ = ["benchmark", "evaluate", "export", "label", "predict", "train_student"]
+__all__ = ["benchmark", "evaluate", "export", "label", "predict", "run", "train_student", "train_teacher"]
 
 
 def __getattr__(name: str) -> Any:

@@ -72,7 +72,13 @@ def to_mono_16k(samples: np.ndarray, sampling_rate: float) -> np.ndarray:
     >>> to_mono_16k(np.ones((32000, 2), np.float32), 32000).shape
     (16000,)
     """
-    mono = samples if samples.ndim == 1 else samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    mono = (
+        samples
+        if samples.ndim == 1
+        else samples[:, 0]
+        if samples.shape[1] == 1
+        else samples.mean(axis=1, dtype=np.float64)
+    )
     mono = np.ascontiguousarray(mono, dtype=np.float32)
     return mono if sampling_rate == SAMPLING_RATE else soxr.resample(mono, sampling_rate, SAMPLING_RATE)
 

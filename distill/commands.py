@@ -104,7 +104,7 @@ def _chained(stages: list[dict[str, Any]]) -> str:
 
 @click.command()
 @click.option("-o", "--output", type=existing, default=Path("demo"), show_default=True, help="Folder for everything.")
-@audio_option
+@click.option("--audio", type=existing, help="Your folder or manifest of recordings [default: synthesised speech].")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=1.2, show_default=True, help="Of training.")
 @seed_option
 @json_option

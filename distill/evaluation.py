@@ -13,7 +13,7 @@ from distill import table
 from distill.annotation import AXES, axis_columns
 from distill.audio import Span, read, seconds_of
 from distill.errors import AudioError, DistillError
-from distill.files import write_csv, write_json
+from distill.files import reject_unwritable, write_csv, write_json
 from distill.manifest import Failure, audio_files, read_rows, select, write_failures
 from distill.metrics import agreement, answered, slices
 from distill.naming import AmbiguousName, Names
@@ -39,11 +39,11 @@ class Rated:
 
 def evaluate(
     *,
-    truth: Path,
-    student: Path | None = None,
-    predictions: Path | None = None,
-    audio: Path | None = None,
-    output: Path | None = None,
+    truth: str | Path,
+    student: str | Path | None = None,
+    predictions: str | Path | None = None,
+    audio: str | Path | None = None,
+    output: str | Path | None = None,
     where: Mapping[str, str] | None = None,
     by: Sequence[str] = (),
     seed: int = 0,
@@ -61,6 +61,12 @@ def evaluate(
     """
     if (student is None) == (predictions is None):
         raise DistillError("evaluate takes either --student (with --audio) or --predictions")
+    truth = Path(truth)
+    student, predictions, audio, output = (
+        None if path is None else Path(path) for path in (student, predictions, audio, output)
+    )
+    if output is not None:
+        _check_output(output)
     rated = read_rated(truth, where)
     if student is not None:
         rows, predicted, failures = _predicted(Student(student), truth, rated, audio)
@@ -77,6 +83,13 @@ def evaluate(
     if output is not None:
         _write(output, result, [rated.keys[row] for row in rows], predicted, target, failures)
     return result
+
+
+def _check_output(output: Path) -> None:
+    """Before the work: is the output a JSON that can be written?"""
+    if output.suffix != ".json" or output.is_dir():
+        raise DistillError(f"{output}: the output must be a file that ends in .json")
+    reject_unwritable(output)
 
 
 def read_rated(path: Path, where: Mapping[str, str] | None = None) -> Rated:
@@ -121,6 +134,8 @@ def _predicted(
 ) -> tuple[list[int], np.ndarray, list[Failure]]:
     """Rows that the student answered, its answers [n, 3], and what could not be answered."""
     root = audio or (table.read(truth).root if table.is_table(truth) else truth.parent)
+    if not root.is_dir():
+        raise DistillError(f"{root}: no such folder; --audio says where the recordings of {truth} are")
     names = Names(audio_files(root))
     rows: list[int] = []
     answers: list[np.ndarray] = []

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from distill.errors import DistillError, Refused
+
+#: A disk with fewer bytes free is full: a write that failed there failed for that reason.
+NEARLY_FULL = 1_000_000
 
 
 @contextmanager
@@ -27,15 +32,36 @@ def whole(path: Path) -> Iterator[Path]:
     >>> target.read_text()
     '42'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         with beside.open("rb") as handle:
             os.fsync(handle.fileno())
         beside.replace(path)
+    except Exception as error:
+        # The name that the user knows, not the one beside it. Writers of other libraries give no name, or no number,
+        # or, where the disk is full, types of their own.
+        if isinstance(error, OSError):
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from None
+        if path.parent.is_dir() and shutil.disk_usage(path.parent).free < NEARLY_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def reject_unwritable(path: Path) -> None:
+    """Find out before the work whether `path` can be written.
+
+    Raises:
+        OSError: it cannot.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path.with_name(f".{path.name}.probe")) as beside:
+        beside.touch()
+    path.with_name(f".{path.name}.probe").unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -110,6 +136,8 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """
     import fcntl
 
+    if folder.exists() and not folder.is_dir():
+        raise Refused(f"{folder}: is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as handle:
         try:

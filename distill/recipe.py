@@ -16,7 +16,7 @@ from distill.errors import DistillError
 from distill.progress import say
 
 
-def run_recipe(path: Path, *, quiet: bool = False) -> list[dict[str, Any]]:
+def run_recipe(path: str | Path, *, quiet: bool = False) -> list[dict[str, Any]]:
     """Run the stages of a YAML file: {command: {option: value}}, or {command: [{...}, {...}]} to run one repeatedly.
 
     Every stage is checked before the first one runs. quiet: what the stages print goes to standard error.
@@ -26,6 +26,7 @@ def run_recipe(path: Path, *, quiet: bool = False) -> list[dict[str, Any]]:
     Raises:
         DistillError: no YAML, an unknown stage or key, or a value that the command refuses.
     """
+    path = Path(path)
     typed = [_typed(stage, options, path) for stage, options in _stages(path)]
     for arguments in typed:
         _check(arguments, path)
@@ -48,7 +49,7 @@ def _stages(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     import yaml
 
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = yaml.load(path.read_text(encoding="utf-8"), _unique_keys(yaml))
     except FileNotFoundError:
         raise DistillError(f"{path}: no such recipe") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -56,10 +57,26 @@ def _stages(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not isinstance(recipe, dict) or not recipe:
         raise DistillError(f"{path}: a recipe maps commands to their options")
     for stage, given in recipe.items():
-        for options in given if isinstance(given, list) else [given]:
+        for options in given if isinstance(given, list) else [given or {}]:
             if not isinstance(options, dict):
                 raise DistillError(f"{path}: {stage} needs its options as key: value")
             yield str(stage), options
+
+
+def _unique_keys(yaml: Any) -> Any:
+    """YAML's safe loader, but of two stages (or options) of one name it does not silently drop the first."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [key.value for key, _ in node.value]
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise yaml.YAMLError(
+                    f"{twice[0]} stands twice; write a list of options: {twice[0]}: [{{...}}, {{...}}]"
+                )
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def _typed(stage: str, options: Mapping[str, Any], path: Path) -> list[str]:
@@ -73,7 +90,7 @@ def _typed(stage: str, options: Mapping[str, Any], path: Path) -> list[str]:
         raise DistillError(f"{path}: {stage} has no option {unknown[0]!r}; it has {', '.join(sorted(known))}")
     arguments = [stage]
     for key, value in options.items():
-        arguments += _words(known[key], value)
+        arguments += [] if value is None else _words(known[key], value)
     return arguments
 
 

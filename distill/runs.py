@@ -68,11 +68,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        return dict(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
+        config = dict(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DistillError(f"{folder}: no run there (no {CONFIG}); make one with `distill train-student`") from None
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise DistillError(f"{folder / CONFIG}: cannot be read ({error})") from None
+    return config
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

@@ -79,9 +79,10 @@ def read_card(path: Path, metadata: dict[str, str]) -> StudentCard:
         raise DistillError(f"{path}: no student of `distill export`: its metadata lacks {', '.join(missing)}")
     try:
         values: dict[str, Any] = {key: json.loads(metadata[key]) for key in (*REQUIRED, "precision") if key in metadata}
-    except json.JSONDecodeError as error:
+        values.update({key: tuple(values[key]) for key in ("axes", "derived", "range")})
+        values.update({key: float(values[key]) for key in ("shortest_seconds", "macs_per_second", "hop_ms")})
+    except (ValueError, TypeError) as error:
         raise DistillError(f"{path}: its metadata cannot be read ({error}); export it again") from None
-    values.update({key: tuple(values[key]) for key in ("axes", "derived", "range")})
     return StudentCard(**values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from distill.annotation import AXES, axis_columns
 from distill.errors import DistillError
-from distill.files import read_json, whole, write_json
+from distill.files import plain, read_json, whole, write_json
 
 #: Columns of every table: which segment, which audio, what was answered, and by what the file is known again.
 KEY_COLUMNS = ("file", "start", "end")
@@ -20,6 +21,10 @@ SPREADS = tuple(f"spread_{axis}" for axis in AXES)
 COLUMNS = (*KEY_COLUMNS, "sha256", *AXES, *SPREADS, "size", "changed")
 
 JSON = "labels.json"
+
+#: What `labels.json` has to say for a table to be read at all, and for a student to be taught from it.
+REQUIRED = ("complete", "root", "axes")
+REQUIRED_TO_TEACH = ("teacher", "derived", "audio_licence")
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,23 @@ def read(folder: Path) -> LabelTable:
         DistillError: no table, unfinished, without rows, a column missing, or an answer that is NaN or lacking.
     """
     info = read_json(_existing(folder) / JSON)
-    if not info.get("complete"):
+    check_info(folder, info, REQUIRED)
+    if not info["complete"]:
         raise DistillError(f"{folder}: labelling is unfinished; run the same `distill label` again to complete it")
     table = LabelTable(folder, _parts(folder), info)
     _check(table)
     return table
+
+
+def check_info(folder: Path, info: Any, required: Sequence[str]) -> None:
+    """Whether `labels.json` says what is required.
+
+    Raises:
+        DistillError: it lacks something.
+    """
+    missing = [key for key in required if not isinstance(info, dict) or key not in info]
+    if missing:
+        raise DistillError(f"{folder / JSON}: lacks {', '.join(missing)}; label again into another folder")
 
 
 def read_unfinished(folder: Path) -> Any:
@@ -105,7 +122,7 @@ def drop_files(folder: Path, files: set[str]) -> None:
     import pyarrow.compute
     import pyarrow.parquet
 
-    for part in _part_files(folder):
+    for part in _part_files(folder) if files else []:
         rows = pyarrow.parquet.read_table(part)
         kept = rows.filter(pyarrow.compute.invert(pyarrow.compute.is_in(rows["file"], pyarrow.array(sorted(files)))))
         if kept.num_rows == 0:
@@ -151,11 +168,10 @@ def _parts(folder: Path) -> Any:
         raise DistillError(f"{folder}: the label table has no rows")
     try:
         tables = [pyarrow.parquet.read_table(part) for part in parts]
+        together = pyarrow.concat_tables(tables, promote_options="permissive")
     except (pyarrow.ArrowException, OSError) as error:
         raise DistillError(f"{folder}: a part cannot be read ({error})") from None
-    return pyarrow.concat_tables(tables, promote_options="permissive").sort_by(
-        [(name, "ascending") for name in KEY_COLUMNS if name in tables[0].column_names]
-    )
+    return together.sort_by([(name, "ascending") for name in KEY_COLUMNS if name in together.column_names])
 
 
 def _check(table: LabelTable) -> None:
@@ -167,6 +183,12 @@ def _check(table: LabelTable) -> None:
 
 
 def _faults(table: LabelTable) -> Iterator[str]:
+    wrong = [axis for axis in AXES if str(table.rows.schema.field(axis).type) not in ("float", "double", "null")]
+    if wrong:
+        yield f"the column {wrong[0]!r} holds {table.rows.schema.field(wrong[0]).type}, not numbers"
+    counted = table.info.get("counts", {}).get("rows", len(table))
+    if counted != len(table):
+        yield f"{len(table)} of {counted} rows are there, a part was lost or added"
     adv, files = table.adv, table.column("file")
     for index, axis in enumerate(AXES):
         lacking = np.flatnonzero(~np.isfinite(adv[:, index]))
@@ -189,6 +211,24 @@ def _as_arrow(rows: Sequence[Row]) -> Any:
     columns["size"] = pyarrow.array([row.size for row in rows], pyarrow.int64())
     columns["changed"] = pyarrow.array([row.changed for row in rows], pyarrow.int64())
     for name in dict.fromkeys(name for row in rows for name in row.columns):
-        # A manifest may bring human ratings under the very names that the teacher's answers have here.
-        columns[f"given_{name}" if name in columns else name] = pyarrow.array([row.columns.get(name) for row in rows])
+        texts = [carried(row.columns.get(name)) for row in rows]
+        columns[carried_name(name)] = pyarrow.array(texts, pyarrow.string())
     return pyarrow.table(columns)
+
+
+def carried_name(name: str) -> str:
+    """A manifest may bring human ratings under the very names that the teacher's answers have here.
+
+    >>> carried_name("speaker"), carried_name("arousal")
+    ('speaker', 'given_arousal')
+    """
+    return f"given_{name}" if name in COLUMNS else name
+
+
+def carried(value: Any) -> str | None:
+    """What a manifest says is kept as text, whatever its type: one column never holds two types.
+
+    >>> carried("03"), carried(3), carried(None), carried({"n": 1})
+    ('03', '3', None, '{"n": 1}')
+    """
+    return value if value is None or isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)

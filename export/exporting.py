@@ -23,11 +23,14 @@ from students.loading import load
 #: What a ladder that broke is told in, beside the place where nothing was exported.
 LADDER = ".ladder.json"
 
+#: What a run's configuration has to say for its student to be exported.
+REQUIRED = ("axes", "derived", "range", "licence", "data_licence", "lineage")
+
 #: Clips that the quantiser reads its ranges off.
 CALIBRATION_CLIPS = 100
 
 
-def export(run: Path, *, output: Path, int8: bool = False) -> dict[str, Any]:
+def export(run: str | Path, *, output: str | Path, int8: bool = False) -> dict[str, Any]:
     """Export a trained run to `output` (.onnx) with its .json beside it; `int8` quantises the trunk.
 
     The ladder (torch, ONNX float, ONNX int8 at eight lengths on the run's held-out clips) is climbed every time; a
@@ -39,22 +42,29 @@ def export(run: Path, *, output: Path, int8: bool = False) -> dict[str, Any]:
     Raises:
         DistillError: no finished run, tensors that do not fit, an output that is no .onnx, or a broken ladder.
     """
+    run, output = Path(run), Path(output)
     _check_output(output)
     model, config = load(run)
+    lacking = [key for key in REQUIRED if key not in config]
+    if lacking:
+        raise DistillError(f"{run / runs.CONFIG}: lacks {', '.join(lacking)}; train again into another folder")
     network = Answering(model, config["axes"])
-    checks = clips_at_lengths([clip.signal for clip in runs.read_clips(run, "check")])
+    held_out = runs.read_clips(run, "check")
+    checks = clips_at_lengths([clip.signal for clip in held_out])
     calibration = runs.read_clips(run, "calibrate")[:CALIBRATION_CLIPS] if int8 else []
     data = metadata(config, "int8" if int8 else "float32")
     with tempfile.TemporaryDirectory() as folder:
         rungs = _convert(network, Path(folder), [clip.signal for clip in calibration])
         path = list(rungs.values())[-1]
         write_metadata(path, data)
-        ladder = climb(torch_answer(network), {name: session_answer(rung) for name, rung in rungs.items()}, checks)
+        answers = {name: session_answer(rung) for name, rung in rungs.items()}
+        ladder = climb(torch_answer(network), answers, checks, recordings=len({clip.file for clip in held_out}))
         _refuse_broken(ladder, output)
         described = describe(path, data, ladder, [clip.file for clip in calibration])
+        output.unlink(missing_ok=True)  # never a student beside another's card
+        write_json(output.with_suffix(".json"), described)
         with whole(output) as beside:
             beside.write_bytes(path.read_bytes())
-    write_json(output.with_suffix(".json"), described)
     output.with_suffix(LADDER).unlink(missing_ok=True)
     return described
 
@@ -96,7 +106,7 @@ def tell(result: Mapping[str, Any]) -> str:
     """A bundle's ladder and size, for people."""
     lines = [
         f"{rung['rung']:<11} {'holds' if rung['passed'] else 'BREAKS'}: largest difference {rung['max_abs']:.2g}, "
-        f"CCC with torch {_scores(rung['ccc'])} ({rung['n']} clips)"
+        f"CCC with torch {_scores(rung['ccc'])} ({rung['n']} clips of {rung['recordings']} recordings)"
         for rung in result["ladder"]
     ]
     return "\n".join([*lines, f"{result['bytes']:,} bytes, weights {result['licence']}, data {result['data_licence']}"])

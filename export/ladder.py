@@ -34,12 +34,17 @@ LIMITS = {"onnx float": Limit(max_abs=1e-3, ccc=0.9999), "onnx int8": Limit(max_
 
 @dataclass(frozen=True)
 class Rung:
-    """How far one conversion is from torch. ccc: {axis: value}, None where torch's own answers do not vary."""
+    """How far one conversion is from torch.
+
+    ccc: {axis: value}, None where torch's own answers do not vary. n: clips compared; recordings: real ones, of which
+    they are made.
+    """
 
     rung: str
     max_abs: float
     ccc: dict[str, float | None]
     n: int
+    recordings: int
     passed: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,10 +61,12 @@ def clips_at_lengths(signals: Sequence[np.ndarray], *, count: int = CLIPS) -> li
     ]
 
 
-def climb(reference: Answer, rungs: dict[str, Answer], clips: Sequence[np.ndarray]) -> list[Rung]:
-    """Compare every rung (a name in `LIMITS`) with the reference on all clips."""
+def climb(
+    reference: Answer, rungs: dict[str, Answer], clips: Sequence[np.ndarray], *, recordings: int = 0
+) -> list[Rung]:
+    """Compare every rung (a name in `LIMITS`) with the reference on all clips, made of so many recordings."""
     expected = _answers(reference, clips)
-    return [_rung(name, _answers(rung, clips), expected) for name, rung in rungs.items()]
+    return [_rung(name, _answers(rung, clips), expected, recordings) for name, rung in rungs.items()]
 
 
 def first_broken(rungs: Sequence[Rung]) -> Rung | None:
@@ -71,14 +78,14 @@ def _answers(answer: Answer, clips: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([answer(clip[None]) for clip in clips])
 
 
-def _rung(name: str, found: np.ndarray, expected: np.ndarray) -> Rung:
+def _rung(name: str, found: np.ndarray, expected: np.ndarray, recordings: int) -> Rung:
     limit = LIMITS[name]
     same_axes = bool((np.isnan(found) == np.isnan(expected)).all())
     max_abs = float(np.nanmax(np.abs(found - expected))) if same_axes else float("nan")
     agreement = {axis: _concordance(x, y) for axis, (x, y) in answered(found, expected).items()}
     scores: dict[str, float | None] = {axis: agreement.get(axis) for axis in AXES}
     low = [axis for axis, score in scores.items() if score is not None and not score >= limit.ccc]
-    return Rung(name, max_abs, scores, len(expected), same_axes and max_abs <= limit.max_abs and not low)
+    return Rung(name, max_abs, scores, len(expected), recordings, same_axes and max_abs <= limit.max_abs and not low)
 
 
 def _concordance(found: np.ndarray, expected: np.ndarray) -> float | None:

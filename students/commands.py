@@ -19,15 +19,35 @@ from distill.options import audio_option, device_option, existing, json_option, 
 @click.option("--noise", type=existing, help="Folder of noise recordings [default: synthesised noise].")
 @click.option("--rir", type=existing, help="Folder of room impulse responses [default: synthesised rooms].")
 @click.option("--speaker-from", metavar="REGEX", help="Its group, searched in a file's path, is the speaker.")
-@click.option("--loss", type=click.Choice(["ccc", "mse", "ccc+mse"]), default="ccc", show_default=True)
+@click.option(
+    "--loss", type=click.Choice(["ccc", "mse", "ccc+mse"]), default="ccc", show_default=True, help="What is made small."
+)
 @click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Clips a step.")
-@click.option("--learning-rate", type=float, default=3e-3, show_default=True, help="Peak learning rate.")
-@click.option("--longest", type=float, default=6.0, show_default=True, help="Seconds of a clip that are used.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=3e-3,
+    show_default=True,
+    help="Peak learning rate.",
+)
+@click.option(
+    "--longest",
+    type=click.FloatRange(0.25, 60),
+    default=6.0,
+    show_default=True,
+    help="Seconds of a clip that are used.",
+)
 @click.option("--mixup", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of clips mixed.")
 @click.option("--online", is_flag=True, help="The tables' teacher annotates the audio as training changes it.")
 @seed_option
 @device_option
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="Of the products; auto takes bfloat16 where the processor has it.",
+)
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that prepare batches.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs into the run.")
 @json_option

@@ -46,3 +46,7 @@ def _check_tensors(path: Path, expected: Mapping[str, Tensor], found: Mapping[st
             raise DistillError(
                 f"{path}: the tensor {name} has shape {list(found[name].shape)}, expected {list(tensor.shape)}"
             )
+        if found[name].dtype != tensor.dtype:
+            raise DistillError(f"{path}: the tensor {name} is {found[name].dtype}, expected {tensor.dtype}")
+        if not bool(found[name].isfinite().all()):
+            raise DistillError(f"{path}: the tensor {name} holds NaN or infinities")

@@ -51,15 +51,15 @@ ExportCheck = Callable[[nn.Module, str], None]
 
 
 def train_student(
-    labels: Path | Sequence[Path],
+    labels: str | Path | Sequence[str | Path],
     *,
-    output: Path,
+    output: str | Path,
     arch: str = "wav2small",
-    audio: Path | None = None,
+    audio: str | Path | None = None,
     epochs: int | None = None,
     max_minutes: float | None = None,
-    noise: Path | None = None,
-    rir: Path | None = None,
+    noise: str | Path | None = None,
+    rir: str | Path | None = None,
     speaker_from: str | None = None,
     loss: str = "ccc",
     batch_size: int = 32,
@@ -90,8 +90,12 @@ def train_student(
         Refused: `output` holds another run, or another process writes there.
         DistillError: labels, audio, disk or export cannot work; said before the first step.
     """
+    output = Path(output)
+    audio, noise, rir = (None if path is None else Path(path) for path in (audio, noise, rir))
     given = {key: value for key, value in locals().items() if key not in _NO_PART_OF_CONFIG}
-    tables = [table.read(folder) for folder in ([labels] if isinstance(labels, Path) else labels)]
+    tables = [table.read(Path(folder)) for folder in ([labels] if isinstance(labels, (str, Path)) else labels)]
+    for label in tables:
+        table.check_info(label.folder, label.info, table.REQUIRED_TO_TEACH)
     config = _config(given, tables)
     with sole_writer(output):
         runs.begin(output, config)
@@ -102,14 +106,15 @@ def train_student(
         _check_before(arch, output, tables, export_check)
         annotator = _annotator(tables, open_teacher) if online else None
         say(f"the student will be under {config['licence']}, from data under {config['data_licence']}")
+        where, number = choose_device(device), choose_precision(precision, choose_device(device))
+        around = _around(noise, rir, seed)
         torch.manual_seed(seed)
         clips, kept, held = _data(tables, audio, speaker_from, output, seed)
-        where, number = choose_device(device), choose_precision(precision, choose_device(device))
         say(
             f"{arch} on {where.type} in {str(number).removeprefix('torch.')}: {len(clips)} clips, {held.sum()} held out"
         )
         batches = TrainingBatches(
-            clips, np.flatnonzero(~held), _around(noise, rir, seed),
+            clips, np.flatnonzero(~held), around,
             augmentation=replace(ONLINE if online else Augmentation(), mixup=mixup), batch_size=batch_size,
             longest=longest, seed=seed, workers=workers, annotator=annotator,
         )  # fmt: skip
@@ -121,7 +126,8 @@ def train_student(
             schedule=Schedule(config["epochs"], max_minutes, learning_rate), folder=output, device=where,
             precision=number, log=_tensorboard(output) if tensorboard else lambda _: None,
         )  # fmt: skip
-        return _finish(output, arch, weights, clips, kept, held, config, tables)
+        computed = {"device": where.type, "precision": str(number).removeprefix("torch.")}
+        return _finish(output, arch, weights, clips, kept, held, config, computed)
 
 
 def _config(given: Mapping[str, Any], tables: Sequence[table.LabelTable]) -> dict[str, Any]:
@@ -215,7 +221,7 @@ def _around(noise: Path | None, rir: Path | None, seed: int) -> Any:
 
 def _finish(
     output: Path, arch: str, weights: dict[str, Tensor], clips: Clips, kept: list[Example], held: np.ndarray,
-    config: Mapping[str, Any], tables: Sequence[table.LabelTable],
+    config: Mapping[str, Any], computed: Mapping[str, str],
 ) -> dict[str, Any]:  # fmt: skip
     """Score the best weights on the held-out clips, write them with the clips that export needs, then the result."""
     from safetensors.torch import save_file
@@ -232,7 +238,7 @@ def _finish(
         "split": write_split(output, kept, held), "n": scores["n"], "teacher": config["teacher"],
         "licence": config["licence"], "data_licence": config["data_licence"],
         "seconds": _last_line(output)["seconds"], "epochs": _last_line(output)["epoch"],
-        "figures": asdict(catalogue.figures(arch)),
+        "figures": asdict(catalogue.figures(arch)), **computed,
     }  # fmt: skip
     write_json(output / runs.RESULT, result)
     shutil.rmtree(output / "cache")
@@ -242,7 +248,9 @@ def _finish(
 def _travelling(clips: Clips, kept: list[Example], held: np.ndarray) -> list[runs.Clip]:
     """Clips for the exporter: training clips to calibrate with and held-out ones to check with, in turn."""
     rng = np.random.default_rng(0)
-    calibrate, check = (rng.permutation(np.flatnonzero(side)) for side in (~held, held))
+    first = np.unique([example.sha256 for example in kept], return_index=True)[1]  # a table may be named twice
+    once = np.isin(np.arange(len(kept)), first)
+    calibrate, check = (rng.permutation(np.flatnonzero(side & once)) for side in (~held, held))
     turns = list(zip_longest(check, calibrate))
     drawn = [(index, use) for pair in turns for index, use in zip(pair, ("check", "calibrate"), strict=True)]
     return [

@@ -79,7 +79,9 @@ class ConvBlock(nn.Module):
         mean, variance = functional.pad(kept[0], (0, more)), functional.pad(kept[1], (0, more))
         scale, shift = functional.pad(norm.weight, (0, more)), functional.pad(norm.bias, (0, more))
         y = functional.conv2d(x, weight.contiguous(memory_format=torch.channels_last), padding=1)
-        y = functional.batch_norm(y, mean, variance, scale, shift, True, norm.momentum or 0.0, norm.eps)
+        # torch's convention: without a momentum the statistics are the plain average of all batches
+        momentum = 1 / (float(kept[2]) + 1) if norm.momentum is None else norm.momentum
+        y = functional.batch_norm(y, mean, variance, scale, shift, True, momentum, norm.eps)
         kept[0].copy_(mean[: norm.num_features])
         kept[1].copy_(variance[: norm.num_features])
         kept[2].add_(1)

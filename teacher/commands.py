@@ -55,6 +55,9 @@ def _labelled(result: dict[str, Any]) -> str:
 @audio_option
 @output_option("Folder for the teacher.")
 @click.option("--split", default="train", show_default=True, help="Rows whose column `split` has this value.")
+@click.option("--licence", default="unknown", help="The licence that the weights will be under.")
+@click.option("--data-licence", default="unknown", help="The licence of the recordings and ratings.")
+@click.option("--trained-on", help="A sentence for the card [default: the table's name and counts].")
 @seed_option
 @json_option
 def train_teacher(method: str, labels: Path, audio: Path | None, as_json: bool, **options: Any) -> Any:

@@ -27,11 +27,11 @@ FAILED = "failed.csv"
 
 
 def label(
-    source: Path,
+    source: str | Path,
     *,
-    output: Path,
+    output: str | Path,
     teacher: str = DEFAULT,
-    audio: Path | None = None,
+    audio: str | Path | None = None,
     window: float | None = None,
     hop: float | None = None,
     where: Mapping[str, str] | None = None,
@@ -52,14 +52,17 @@ def label(
         Refused: `output` holds other work, a file has changed, or another run is writing there.
         DistillError: nothing could be labelled, or the source cannot be read.
     """
+    source, output, audio = Path(source), Path(output), None if audio is None else Path(audio)
     annotator = open_teacher(teacher)
     cut = _cut(window, hop, annotator)
     listing = list_segments(source, audio=audio, cut=cut, where=where)
     with sole_writer(output):
-        info = _open_table(
-            output, annotator, listing, _arguments(source, cut, where, teacher, annotator), audio_licence
-        )
-        missing = _missing(output, listing.segments, relabel=relabel)
+        arguments = _arguments(source, cut, where, teacher, annotator, audio_licence)
+        info = _described(output, annotator, listing, arguments)
+        changed = _changed(output, listing.segments, relabel=relabel)
+        table.write_info(output, info)  # from here on the table is unfinished, whatever happens
+        table.drop_files(output, changed)
+        missing = _missing(output, listing.segments)
         started = time.monotonic()
         done = _compute(output, plan(missing, listing.root), listing, teacher, jobs or os.cpu_count() or 1)
         wall = time.monotonic() - started
@@ -79,16 +82,20 @@ def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
 
 
 def _arguments(
-    source: Path, cut: Cut, where: Mapping[str, str] | None, teacher: str, annotator: Annotator
+    source: Path, cut: Cut, where: Mapping[str, str] | None, teacher: str, annotator: Annotator, audio_licence: str
 ) -> dict[str, Any]:
     """What must be the same for two runs to be one."""
     return {"source": source.resolve().as_posix(), "teacher": teacher, "revision": annotator.card.revision,
-            "window": cut.window, "hop": cut.hop, "where": dict(where or {})}  # fmt: skip
+            "window": cut.window, "hop": cut.hop, "where": dict(where or {}),
+            "data-licence": audio_licence}  # fmt: skip
 
 
-def _open_table(
-    output: Path, annotator: Annotator, listing: Listing, arguments: dict[str, Any], audio_licence: str
-) -> dict[str, Any]:
+def _described(output: Path, annotator: Annotator, listing: Listing, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`labels.json` of an unfinished table.
+
+    Raises:
+        Refused: the folder holds a table made with other arguments.
+    """
     root = listing.root.resolve().as_posix()
     before = table.read_info(output)
     if before is not None:
@@ -96,13 +103,11 @@ def _open_table(
     elif any(output.glob("part-*.parquet")):
         raise Refused(f"{output}: holds parts of a label table without its {table.JSON}; choose another folder")
     card = annotator.card
-    info = {
+    return {
         "format": 1, "complete": False, "root": root, "arguments": arguments, "teacher": card.as_dict(),
-        "axes": card.axes, "derived": card.derived, "normalisation": card.normalisation,
-        "licence": card.licence, "data_licence": card.data_licence, "audio_licence": audio_licence,
+        "axes": card.axes, "derived": card.derived, "normalisation": card.normalisation, "licence": card.licence,
+        "data_licence": card.data_licence, "audio_licence": arguments["data-licence"],
     }  # fmt: skip
-    table.write_info(output, info)
-    return info
 
 
 def _refuse_other(output: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -113,21 +118,38 @@ def _refuse_other(output: Path, before: Mapping[str, Any], now: Mapping[str, Any
             )
 
 
-def _missing(output: Path, segments: Sequence[Segment], *, relabel: bool) -> list[Segment]:
-    """The segments without a row. Rows are known by file, start, end, size and time of change, without decoding."""
+def _changed(output: Path, segments: Sequence[Segment], *, relabel: bool) -> set[str]:
+    """Files whose rows no longer hold: the file, or what the manifest says of it, is another than when it was labelled.
+
+    Raises:
+        Refused: there are some, and `relabel` does not allow to replace them.
+    """
+    now = {segment.file: segment for segment in segments}
     rows = table.read_unfinished(output)
-    if rows is None:
-        return list(segments)
-    known = list(zip(*(rows[name].to_pylist() for name in (*table.KEY_COLUMNS, "size", "changed")), strict=True))
-    states = {segment.file: (segment.size, segment.changed) for segment in segments}
-    changed = {file for file, _, _, size, at in known if states.get(file, (size, at)) != (size, at)}
+    known = [] if rows is None else rows.to_pylist()
+    changed = {row["file"] for row in known if row["file"] in now and not _still_holds(row, now[row["file"]])}
     if changed and not relabel:
         raise Refused(
             f"{output}: {min(changed)} has changed since it was labelled ({len(changed)} files in all); --relabel"
         )
-    if changed:
-        table.drop_files(output, changed)
-    done = {(file, start, end) for file, start, end, _, _ in known if file not in changed}
+    gone = {row["file"] for row in known if row["file"] not in now}
+    if gone:
+        say(f"{len(gone)} labelled files are no longer in the source ({min(gone)} ...); their rows are kept")
+    return changed
+
+
+def _still_holds(row: Mapping[str, Any], segment: Segment) -> bool:
+    """A row is known by size and time of change, without decoding, and by the columns that the manifest brought."""
+    given = {table.carried_name(name): value for name, value in segment.columns.items()}
+    same_columns = all(str(row.get(name)) == str(value) for name, value in given.items())
+    return (row["size"], row["changed"]) == (segment.size, segment.changed) and same_columns
+
+
+def _missing(output: Path, segments: Sequence[Segment]) -> list[Segment]:
+    """The segments without a row."""
+    rows = table.read_unfinished(output)
+    keys = [] if rows is None else zip(*(rows[name].to_pylist() for name in table.KEY_COLUMNS), strict=True)
+    done = set(keys)
     return [segment for segment in segments if segment.key not in done]
 
 

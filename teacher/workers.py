@@ -31,7 +31,8 @@ def annotate_batches(
         yield from _bounded(pool, batches, root, teacher, ahead=2 * jobs)
     except BrokenProcessPool:
         raise DistillError(
-            "a worker process died (out of memory?); run the same command again, or with --jobs 1"
+            "a worker process died (out of memory, or a script without `if __name__ == '__main__':`); run it again, "
+            "or with one job (--jobs 1, jobs=1)"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -27,7 +27,11 @@ def groups_of(files: Sequence[str], speakers: Sequence[str | None], speaker_from
     pattern = _compiled(speaker_from) if speaker_from else None
     found = [pattern.search(PurePosixPath(file).as_posix()) if pattern else None for file in files]
     return [
-        f"speaker {speaker}" if speaker else f"speaker {match[1]}" if match else f"file {file}"
+        f"speaker {speaker}"
+        if speaker not in (None, "")
+        else f"speaker {match[1]}"
+        if match and match[1]
+        else f"file {file}"
         for file, speaker, match in zip(files, speakers, found, strict=True)
     ]
 

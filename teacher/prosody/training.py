@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from distill.annotation import AXES, TeacherCard
-from distill.audio import SUFFIXES, read
-from distill.errors import DistillError
+from distill.audio import SUFFIXES, read, reject_unusable
+from distill.errors import AudioError, DistillError
 from distill.files import sha256_of, write_json
 from distill.metrics import ccc
 from distill.progress import Progress
@@ -27,8 +27,10 @@ Rows: TypeAlias = list[dict[str, str]]
 
 COLUMNS = {"arousal": "arousal", "dominance": "dominance_norm", "valence": "valence"}
 DERIVED = ("dominance",)  # a norm of the category (Russell and Mehrabian 1977): nobody rated a clip
+RATED_AXES = [axis for axis in AXES if axis not in DERIVED]
 RATED = [AXES.index(axis) for axis in AXES if axis not in DERIVED]
 ENOUGH_RATERS = 20.0
+SHORTEST_SECONDS = 0.3
 LINEAR = 0.3  # share of the linear kernel
 CLEAN_SHARE = 0.8  # of the score by which a model is chosen; the rest is how it does on the harsher views
 
@@ -106,13 +108,26 @@ def read_table(labels: Path, split: str | None) -> Rows:
     return sorted(rows, key=lambda row: row["file"])
 
 
+def number(row: dict[str, str], column: str, missing: float | None) -> float:
+    """A cell as a number; `missing` stands for an empty one, None where there must be one."""
+    text = row.get(column) or ""
+    if not text and missing is not None:
+        return missing
+    try:
+        return float(text)
+    except ValueError:
+        raise DistillError(f"{row['file']}: {column} is {text!r}, not a number; mend it or leave the row out") from None
+
+
 def hear(rows: Rows, audio: Path, seed: int) -> Corpus:
     """Compute the functionals of every view of every clip."""
     paths = [find_audio(audio, row["file"]) for row in rows]
-    raters = np.array([float(row.get("raters") or ENOUGH_RATERS) for row in rows])
+    raters = np.array([number(row, "raters", ENOUGH_RATERS) for row in rows])
     return Corpus(
         speakers=np.array([row["speaker"] for row in rows]),
-        ratings=np.array([[float(row.get(COLUMNS[axis]) or "nan") for axis in AXES] for row in rows]),
+        ratings=np.array(
+            [[number(row, COLUMNS[axis], None if axis in RATED_AXES else np.nan) for axis in AXES] for row in rows]
+        ),
         categories=np.array([row.get("category") or "" for row in rows]),
         weights=np.sqrt(np.minimum(raters, ENOUGH_RATERS) / ENOUGH_RATERS),
         features=hear_views(paths, seed),
@@ -124,11 +139,20 @@ def hear_views(paths: Sequence[Path], seed: int) -> Array:
     features = np.empty((len(paths), len(VIEWS), FEATURES), np.float32)
     with Progress("prosody", total=len(paths), unit="clips") as progress:
         for index, path in enumerate(paths):
-            clip = read(path)
+            clip = _heard(path)
             random = np.random.default_rng([seed, index])
             features[index] = [functionals(view) for view in views(clip, random)]
             progress.advance(1, audio_seconds=len(clip) / SAMPLING_RATE)
     return features
+
+
+def _heard(path: Path) -> Array:
+    try:
+        clip = read(path)
+        reject_unusable(clip, SHORTEST_SECONDS)
+    except AudioError as error:
+        raise DistillError(f"{path}: {error}; leave its row out") from None
+    return clip
 
 
 def find_audio(root: Path, name: str) -> Path:
@@ -390,7 +414,7 @@ def card_of(regressor: Regressor, corpus: Corpus, origin: Origin, revision: str)
         normalisation="cut to the active span; levels relative to the clip's own",
         gain_invariant=True,
         sampling_rate=SAMPLING_RATE,
-        shortest_seconds=0.3,
+        shortest_seconds=SHORTEST_SECONDS,
         longest_seconds=30.0,
         **origin._asdict(),
     )

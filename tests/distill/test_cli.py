@@ -209,8 +209,9 @@ def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path, tone: Ton
 
 def test_the_stages_are_functions_of_the_package() -> None:
     for name in package.__all__:
-        importlib.import_module(package._STAGES[name].split(":")[0])  # which must not put the module in its place
-        assert getattr(package, name).__name__ == name
+        module, function = package._STAGES[name].split(":")
+        importlib.import_module(module)  # which must not put the module in its place
+        assert getattr(package, name).__name__ == function
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = package.nothing
 

@@ -157,9 +157,23 @@ def test_a_clip_that_cannot_be_answered_is_counted_and_named(
 
 
 def test_without_an_answer_there_is_no_result(truth: Path, student: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DistillError, match=r"none of its 4 clips could be answered \(no such file\)"):
+        evaluate(truth=truth, student=student, audio=tmp_path / "empty", output=tmp_path / "e.json")
+    with pytest.raises(DistillError, match="nowhere: no such folder"):
         evaluate(truth=truth, student=student, audio=tmp_path / "nowhere", output=tmp_path / "e.json")
     assert not (tmp_path / "e.json").exists()
+
+
+@pytest.mark.parametrize("output", ["truth.csv", "folder.json", "answers.txt"])
+def test_an_output_that_is_no_json_file_is_refused_before_the_work(
+    truth: Path, student: Path, corpus: Path, tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "folder.json").mkdir()
+    before = truth.read_bytes()
+    with pytest.raises(DistillError, match=r"must be a file that ends in \.json"):
+        evaluate(truth=truth, student=student, audio=corpus, output=tmp_path / output)
+    assert truth.read_bytes() == before
 
 
 def test_sides_without_a_common_axis_are_refused(truth: Path, tmp_path: Path) -> None:

@@ -140,5 +140,5 @@ def test_a_folder_is_free_again_however_its_writer_left(tmp_path: Path, leave: s
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
-    with pytest.raises(OSError), sole_writer(tmp_path / "out"):
+    with pytest.raises(Refused, match="is a file; name a folder"), sole_writer(tmp_path / "out"):
         pytest.fail("a file cannot be held")

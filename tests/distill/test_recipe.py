@@ -92,3 +92,9 @@ evaluate: {{truth: {tmp_path}/labels, student: {make_student(tmp_path / "s.onnx"
     last = done.stderr.splitlines()[-1]
     assert last.startswith("distill: `distill label ") and last.endswith("` failed (exit code 1)")
     assert not (tmp_path / "e.json").exists()
+
+
+def test_a_stage_that_stands_twice_is_refused_not_dropped(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("students: {json: true}\nstudents: {json: false}\n")
+    with pytest.raises(DistillError, match="students stands twice"):
+        run_recipe(tmp_path / "recipe.yaml")

@@ -105,3 +105,17 @@ def test_dropped_files_leave_the_others(tmp_path: Path) -> None:
     table.drop_files(tmp_path, {"b.wav"})
     assert table.read(tmp_path).column("file") == ["a.wav", "c.wav"]
     assert sorted(path.name for path in tmp_path.glob("part-*")) == ["part-0.parquet", "part-2.parquet"]
+
+
+def test_a_lost_part_is_noticed(tmp_path: Path) -> None:
+    write(tmp_path, [row("a.wav"), row("b.wav")])
+    info = table.read_info(tmp_path)
+    assert info is not None
+    table.write_info(tmp_path, {**info, "counts": {"rows": 3}})
+    with pytest.raises(DistillError, match="2 of 3 rows are there"):
+        table.read(tmp_path)
+
+
+def test_what_a_manifest_says_is_kept_as_text_whatever_its_type(tmp_path: Path) -> None:
+    write(tmp_path, [row("a.wav", columns={"speaker": 0}), row("b.wav", columns={"speaker": "x"})])
+    assert table.read(tmp_path).column("speaker") == ["0", "x"]

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from torch.nn import functional as F
 
 from distill.audio import padded
-from students.catalogue import STUDENTS, build, figures
 from students import wav2small
+from students.catalogue import STUDENTS, build, figures
 from students.commands import students
 from students.wav2small import Wav2Small
 

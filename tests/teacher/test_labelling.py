@@ -165,11 +165,31 @@ def test_an_added_file_is_the_only_one_labelled(corpus: Path, labels: Path, tone
 
 def test_a_changed_file_is_refused(corpus: Path, labels: Path, tone: Tone, quick: Any) -> None:
     label(corpus, output=labels, teacher="taught", jobs=1)
-    rows = table.read(labels).rows
+    rows, told = table.read(labels).rows, (labels / "labels.json").read_bytes()
     change(corpus / "a" / "one.wav", tone(1.0, 300))  # of the same size
     with pytest.raises(Refused, match=r"a/one\.wav has changed since it was labelled \(1 files in all\); --relabel"):
         label(corpus, output=labels, teacher="taught", jobs=1)
     assert table.read_unfinished(labels).equals(rows)
+    assert (labels / "labels.json").read_bytes() == told  # a refused run leaves a finished table finished
+
+
+def test_what_a_manifest_says_anew_is_refused_and_replaced(
+    corpus: Path, labels: Path, quick: Any, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "manifest.csv"
+    for speaker, relabel in (("03", False), ("08", True)):
+        manifest.write_text(f"file,speaker\na/one.wav,{speaker}\n")
+        if relabel:
+            with pytest.raises(Refused, match="has changed since"):
+                label(manifest, audio=corpus, output=labels, teacher="taught", jobs=1)
+        label(manifest, audio=corpus, output=labels, teacher="taught", relabel=relabel, jobs=1)
+        assert table.read(labels).column("speaker") == [speaker]
+
+
+def test_another_licence_of_the_recordings_is_refused(corpus: Path, labels: Path, quick: Any) -> None:
+    label(corpus, output=labels, teacher="taught", audio_licence="CC0-1.0", jobs=1)
+    with pytest.raises(Refused, match=r"labelled with data-licence 'CC0-1\.0'"):
+        label(corpus, output=labels, teacher="taught", jobs=1)
 
 
 def test_relabel_replaces_the_rows_of_changed_files_alone(corpus: Path, labels: Path, tone: Tone, quick: Any) -> None:
