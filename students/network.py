@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from students.frontend import LogMel
@@ -11,11 +12,15 @@ from students.frontend import LogMel
 #: The shortest clip that a student is taught on and answers on (seconds).
 SHORTEST_SECONDS = 0.25
 
+#: What remains of the head's random weights at the start of a training.
+START_SPREAD = 0.1
+
 
 class StudentNetwork(nn.Module, ABC):
     """The contract of the catalogue, the trainer and the exporter."""
 
     frontend: LogMel
+    head: nn.Linear
 
     @abstractmethod
     def forward(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -23,6 +28,13 @@ class StudentNetwork(nn.Module, ABC):
 
         lengths: [batch] in samples; what stands behind them never changes the answer. None: no padding.
         """
+
+    def start_near(self, mean: Tensor) -> None:
+        """Let the untrained network answer about `mean` [3], the targets' own: the CCC hardly falls, and so teaches
+        hardly anything, as long as answers are far from where the targets are."""
+        with torch.no_grad():
+            self.head.weight.mul_(START_SPREAD)
+            self.head.bias.copy_(mean)
 
     @abstractmethod
     def tokens(self, samples: int) -> int:

@@ -118,7 +118,9 @@ def train_student(
             augmentation=replace(ONLINE if online else Augmentation(), mixup=mixup), batch_size=batch_size,
             longest=longest, seed=seed, workers=workers, annotator=annotator,
         )  # fmt: skip
-        model = catalogue.build(arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = catalogue.build(arch)
+        network.start_near(_mean_target(clips.targets[~held]))
+        model = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         keep_freed_memory()
         share_cores(workers)
         weights = fit(
@@ -243,6 +245,12 @@ def _finish(
     write_json(output / runs.RESULT, result)
     shutil.rmtree(output / "cache")
     return result
+
+
+def _mean_target(targets: np.ndarray) -> Tensor:
+    """Mean of the known targets of each axis: [n, 3] -> [3]; 0 where an axis is lacking."""
+    known = np.isfinite(targets)
+    return torch.from_numpy((np.nan_to_num(targets).sum(0) / known.sum(0).clip(min=1)).astype(np.float32))
 
 
 def _travelling(clips: Clips, kept: list[Example], held: np.ndarray) -> list[runs.Clip]:

@@ -201,3 +201,10 @@ def test_channels_filled_up_while_training_change_nothing(monkeypatch):
             assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-5 * one.grad.abs().max()), name
     for one, other in zip(plain.buffers(), filled.buffers(), strict=True):
         assert torch.allclose(one.float(), other.float(), rtol=1e-5)
+
+
+def test_an_untrained_network_starts_near_the_mean_of_its_targets():
+    torch.manual_seed(0)
+    model = Wav2Small().train()
+    model.start_near(torch.tensor([0.6, 0.4, 0.35]))
+    assert torch.allclose(model(torch.randn(8, 8000)).mean(0), torch.tensor([0.6, 0.4, 0.35]), atol=0.2)
