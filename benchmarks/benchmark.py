@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from benchmarks import latency, machine, memory, report
 from distill.annotation import AXES
 from distill.errors import DistillError
-from distill.files import plain, sha256_of, write_json, write_text
+from distill.files import plain, reject_unwritable, sha256_of, write_json, write_text
 from distill.progress import Progress
 from distill.student import Student
 
@@ -78,9 +77,7 @@ def _reject_contradictions(
 
 def _reject_unwritable(output: Path) -> None:
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
+        reject_unwritable(output / "benchmark.json")
     except OSError as error:
         raise DistillError(f"{output}: the report cannot be written there ({error.strerror})") from None
 

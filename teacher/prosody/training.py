@@ -295,7 +295,7 @@ def settings(corpus: Corpus) -> list[tuple[Fit, Choice]]:
 
 def fit_experts(material: Material, choice: Choice) -> list[Regressor]:
     """Fit one expert for each entry of the choice."""
-    return [fit(material, **chosen) for fit, chosen in zip(FITS, choice, strict=False)]
+    return [FITS[index](material, **chosen) for index, chosen in enumerate(choice)]
 
 
 def choose(corpus: Corpus) -> tuple[Choice, Array]:
