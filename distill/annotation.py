@@ -78,21 +78,6 @@ class Annotator(Protocol):
         ...
 
 
-def shown_axes(axes: Sequence[str]) -> tuple[str, ...]:
-    """`axes` in the one order.
-
-    >>> shown_axes(["valence", "arousal"])
-    ('arousal', 'valence')
-
-    Raises:
-        ValueError: an axis is not one of `AXES`.
-    """
-    unknown = sorted(set(axes) - set(AXES))
-    if unknown:
-        raise ValueError(f"unknown axis {unknown[0]!r}: the axes are {', '.join(AXES)}")
-    return tuple(axis for axis in AXES if axis in axes)
-
-
 def axis_columns(rows: Sequence[Any]) -> np.ndarray:
     """Rows of (arousal, dominance, valence), None where an axis is lacking, as float32 [rows, 3] with NaN.
 

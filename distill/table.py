@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class LabelTable:
         """The folder that `file` is relative to, as it was when the table was made."""
         return Path(self.info["root"])
 
-    @property
+    @cached_property
     def adv(self) -> np.ndarray:
         """float32 [rows, 3] in the order of `AXES`, NaN where an axis was not answered."""
         return axis_columns(list(zip(*(self.column(axis) for axis in AXES), strict=True)))

@@ -106,13 +106,13 @@ def train_student(
         _check_before(arch, output, tables, export_check)
         annotator = _annotator(tables, open_teacher) if online else None
         say(f"the student will be under {config['licence']}, from data under {config['data_licence']}")
-        where, number = choose_device(device), choose_precision(precision, choose_device(device))
+        where = choose_device(device)
+        number = choose_precision(precision, where)
+        computed = {"device": where.type, "precision": str(number).removeprefix("torch.")}
         around = _around(noise, rir, seed)
         torch.manual_seed(seed)
         clips, kept, held = _data(tables, audio, speaker_from, output, seed)
-        say(
-            f"{arch} on {where.type} in {str(number).removeprefix('torch.')}: {len(clips)} clips, {held.sum()} held out"
-        )
+        say(f"{arch} on {where.type} in {computed['precision']}: {len(clips)} clips, {held.sum()} held out")
         batches = TrainingBatches(
             clips, np.flatnonzero(~held), around,
             augmentation=replace(ONLINE if online else Augmentation(), mixup=mixup), batch_size=batch_size,
@@ -128,7 +128,6 @@ def train_student(
             schedule=Schedule(config["epochs"], max_minutes, learning_rate), folder=output, device=where,
             precision=number, log=_tensorboard(output) if tensorboard else lambda _: None,
         )  # fmt: skip
-        computed = {"device": where.type, "precision": str(number).removeprefix("torch.")}
         return _finish(output, arch, weights, clips, kept, held, config, computed)
 
 
@@ -234,12 +233,12 @@ def _finish(
     runs.write_clips(output, _travelling(clips, kept, held))
     with whole(output / runs.WEIGHTS) as beside:
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, beside)
-    scores = agreement(predicted, target)
+    scores, last = agreement(predicted, target), _last_line(output)
     result = {
         "ccc": {axis: scores["ccc"].get(axis) for axis in AXES}, "axes": config["axes"], "derived": config["derived"],
         "split": write_split(output, kept, held), "n": scores["n"], "teacher": config["teacher"],
         "licence": config["licence"], "data_licence": config["data_licence"],
-        "seconds": _last_line(output)["seconds"], "epochs": _last_line(output)["epoch"],
+        "seconds": last["seconds"], "epochs": last["epoch"],
         "figures": asdict(catalogue.figures(arch)), **computed,
     }  # fmt: skip
     write_json(output / runs.RESULT, result)

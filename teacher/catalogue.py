@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from zipfile import BadZipFile
 
 from distill.annotation import Annotator, TeacherCard
@@ -20,15 +21,13 @@ def open_teacher(name: str) -> Annotator:
     Raises:
         DistillError: no teacher of that name, or weights that do not fit.
     """
-    from pathlib import Path
-
-    from teacher.prosody import Prosody
-
     if name in TEACHERS:
         module, attribute = TEACHERS[name].split(":")
         annotator: Annotator = getattr(import_module(module), attribute).load()
         return annotator
     if (Path(name) / "prosody.json").is_file():
+        from teacher.prosody import Prosody
+
         try:
             return Prosody.load(Path(name))
         except (ValueError, KeyError, TypeError, OSError, BadZipFile) as error:

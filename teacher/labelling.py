@@ -59,10 +59,11 @@ def label(
     with sole_writer(output):
         arguments = _arguments(source, cut, where, teacher, annotator, audio_licence)
         info = _described(output, annotator, listing, arguments)
-        changed = _changed(output, listing.segments, relabel=relabel)
+        known = _known(output)
+        changed = _changed(output, known, listing.segments, relabel=relabel)
         table.write_info(output, info)  # from here on the table is unfinished, whatever happens
         table.drop_files(output, changed)
-        missing = _missing(output, listing.segments)
+        missing = _missing(listing.segments, [row for row in known if row["file"] not in changed])
         started = time.monotonic()
         done = _compute(output, plan(missing, listing.root), listing, teacher, jobs or os.cpu_count() or 1)
         wall = time.monotonic() - started
@@ -118,15 +119,21 @@ def _refuse_other(output: Path, before: Mapping[str, Any], now: Mapping[str, Any
             )
 
 
-def _changed(output: Path, segments: Sequence[Segment], *, relabel: bool) -> set[str]:
+def _known(output: Path) -> list[dict[str, Any]]:
+    """The rows that earlier runs left."""
+    rows = table.read_unfinished(output)
+    return [] if rows is None else list(rows.to_pylist())
+
+
+def _changed(
+    output: Path, known: Sequence[Mapping[str, Any]], segments: Sequence[Segment], *, relabel: bool
+) -> set[str]:
     """Files whose rows no longer hold: the file, or what the manifest says of it, is another than when it was labelled.
 
     Raises:
         Refused: there are some, and `relabel` does not allow to replace them.
     """
     now = {segment.file: segment for segment in segments}
-    rows = table.read_unfinished(output)
-    known = [] if rows is None else rows.to_pylist()
     changed = {row["file"] for row in known if row["file"] in now and not _still_holds(row, now[row["file"]])}
     if changed and not relabel:
         raise Refused(
@@ -145,11 +152,9 @@ def _still_holds(row: Mapping[str, Any], segment: Segment) -> bool:
     return (row["size"], row["changed"]) == (segment.size, segment.changed) and same_columns
 
 
-def _missing(output: Path, segments: Sequence[Segment]) -> list[Segment]:
+def _missing(segments: Sequence[Segment], known: Sequence[Mapping[str, Any]]) -> list[Segment]:
     """The segments without a row."""
-    rows = table.read_unfinished(output)
-    keys = [] if rows is None else zip(*(rows[name].to_pylist() for name in table.KEY_COLUMNS), strict=True)
-    done = set(keys)
+    done = {tuple(row[name] for name in table.KEY_COLUMNS) for row in known}
     return [segment for segment in segments if segment.key not in done]
 
 

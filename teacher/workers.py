@@ -21,6 +21,11 @@ from teacher.catalogue import open_teacher
 def annotate_batches(
     batches: list[list[Segment]], root: Path, teacher: str, jobs: int
 ) -> Iterator[tuple[list[Segment], Outcome]]:
+    """Every batch with what became of it, as they finish; `jobs` processes, or this one alone.
+
+    Raises:
+        DistillError: a worker process died.
+    """
     if jobs <= 1:
         for batch in batches:
             yield batch, annotate_batch(batch, root, _opened(teacher))
