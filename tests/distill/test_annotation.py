@@ -2,7 +2,11 @@
 
 import numpy as np
 
-from distill.annotation import axis_columns
+from distill.annotation import AXES, axis_columns
+
+
+def test_the_order() -> None:
+    assert AXES == ("arousal", "dominance", "valence")
 
 
 def test_lacking_answers_become_nan() -> None:
