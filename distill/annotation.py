@@ -33,6 +33,8 @@ class TeacherCard:
     axes: the axes it answers, a subset of `AXES` in that order; derived: those of them that were never measured.
     range: the range of the answers, as published. normalisation: what it does to the samples, in words.
     shortest_seconds, longest_seconds: clips outside are failures, or cut into windows.
+    order: of the axes in the teacher's own answers, put right at its door. proven_on: what its loader was tested on.
+    own_threads: it spreads one clip over all cores by itself, and more processes would only cost memory.
     """
 
     name: str
@@ -51,6 +53,9 @@ class TeacherCard:
     sampling_rate: int
     shortest_seconds: float
     longest_seconds: float
+    order: tuple[str, ...] = AXES
+    proven_on: str = "its own weights"
+    own_threads: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The card as plain JSON types.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from distill.errors import Refused
 
 #: From free to strict. A licence is what its first matching rule says; one that matches none is unknown, the strictest.
 _RULES: tuple[tuple[str, str], ...] = (
@@ -15,6 +17,9 @@ _RULES: tuple[tuple[str, str], ...] = (
 _ORDER = ("permissive", "share-alike", "non-commercial", "restricted", "unknown")
 
 UNKNOWN = "unknown"
+
+#: What `--require-licence` may ask for.
+KINDS = _ORDER[:-1]
 
 
 def kind(licence: str) -> str:
@@ -41,3 +46,20 @@ def strictest(licences: Iterable[str]) -> str:
         return UNKNOWN
     worst = max((kind(licence) for licence in given), key=_ORDER.index)
     return "; ".join(licence for licence in given if kind(licence) == worst)
+
+
+def require(wanted: str | None, licences: Mapping[str, str]) -> None:
+    """Refuse what is stricter than `wanted` (a kind; None asks for nothing). licences: {what: its licence}.
+
+    >>> require("permissive", {"the weights": "MIT", "their training data": "CC0-1.0"})
+    >>> require("permissive", {"the weights": "MIT", "their training data": "CC-BY-NC-SA-4.0"})
+    Traceback (most recent call last):
+    ...
+    distill.errors.Refused: their training data: CC-BY-NC-SA-4.0 is non-commercial, and permissive is required
+
+    Raises:
+        Refused: one of them is.
+    """
+    for what, licence in licences.items() if wanted else ():
+        if wanted and _ORDER.index(kind(licence)) > _ORDER.index(wanted):
+            raise Refused(f"{what}: {licence} is {kind(licence)}, and {wanted} is required")

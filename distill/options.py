@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from distill.files import plain
+from distill.licences import KINDS
 
 Command = Callable[..., Any]
 
@@ -21,6 +22,9 @@ device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True,
     help="Where to compute; auto takes the fastest there is, and says which.",
 )  # fmt: skip
+licence_option = click.option(
+    "--require-licence", type=click.Choice(KINDS), help="Refuse, before any work, what is under a stricter licence."
+)
 audio_option = click.option("--audio", type=existing, help="Root folder below which the files are.")
 where_option = click.option(
     "--where", multiple=True, metavar="COLUMN=VALUE", callback=lambda _context, _option, given: _pairs(given),

@@ -19,6 +19,7 @@ from distill.files import plain, read_json, whole, write_json
 #: Columns of every table: which segment, which audio, what was answered, and by what the file is known again.
 KEY_COLUMNS = ("file", "start", "end")
 SPREADS = tuple(f"spread_{axis}" for axis in AXES)
+EMBEDDING = "embedding"
 COLUMNS = (*KEY_COLUMNS, "sha256", *AXES, *SPREADS, "size", "changed")
 
 JSON = "labels.json"
@@ -33,6 +34,7 @@ class Row:
     """A labelled segment. adv, spread: (arousal, dominance, valence), None where there is no answer.
 
     sha256: of the decoded audio; size (bytes) and changed (mtime, ns): of the file; columns: the manifest's own.
+    embedding: what the teacher pooled, float16 [dimensions], or None where nobody asked for it.
     """
 
     file: str
@@ -44,6 +46,7 @@ class Row:
     size: int
     changed: int
     columns: Mapping[str, Any]
+    embedding: Any = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,8 @@ def _as_arrow(rows: Sequence[Row]) -> Any:
     for index, (axis, spread) in enumerate(zip(AXES, SPREADS, strict=True)):
         columns[axis] = pyarrow.array([row.adv[index] for row in rows], pyarrow.float32())
         columns[spread] = pyarrow.array([row.spread[index] for row in rows], pyarrow.float32())
+    if any(row.embedding is not None for row in rows):
+        columns[EMBEDDING] = pyarrow.array([row.embedding for row in rows], pyarrow.list_(pyarrow.float16()))
     columns["size"] = pyarrow.array([row.size for row in rows], pyarrow.int64())
     columns["changed"] = pyarrow.array([row.changed for row in rows], pyarrow.int64())
     for name in dict.fromkeys(name for row in rows for name in row.columns):
@@ -223,7 +228,7 @@ def carried_name(name: str) -> str:
     >>> carried_name("speaker"), carried_name("arousal")
     ('speaker', 'given_arousal')
     """
-    return f"given_{name}" if name in COLUMNS else name
+    return f"given_{name}" if name in (*COLUMNS, EMBEDDING) else name
 
 
 def carried(value: Any) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 from distill import table
 from distill.annotation import AXES, Annotation, Annotator
 from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
-from distill.errors import AudioError
+from distill.errors import AudioError, DistillError
 from distill.files import sha256_of
 from distill.manifest import Failure, Segment
 
@@ -47,16 +47,21 @@ def plan(segments: Sequence[Segment], root: Path) -> list[list[Segment]]:
     return [batch for batch in batches if batch]
 
 
-def annotate_batch(segments: Sequence[Segment], root: Path, annotator: Annotator) -> Outcome:
-    """Decode, check and annotate a batch; every segment becomes a row or a failure with its reason."""
+def annotate_batch(
+    segments: Sequence[Segment], root: Path, annotator: Annotator, *, embeddings: bool = False
+) -> Outcome:
+    """Decode, check and annotate a batch; every segment becomes a row or a failure with its reason.
+
+    embeddings: rows carry what the teacher pooled.
+    """
     signals, digests, failures = _decode(segments, root, annotator)
     if not signals:
         return Outcome([], failures)
-    answers, refused = _answers(signals, annotator)
+    answers, refused = _answers(signals, annotator, embeddings=embeddings)
     rows, unanswered = [], []
     for segment, key in digests:
         if key in answers:
-            rows.append(_row(segment, key, *answers[key]))
+            rows.append(_row(segment, key, answers[key]))
         else:
             unanswered.append(_failure(segment, refused[key]))
     return Outcome(rows, failures + unanswered)
@@ -112,21 +117,33 @@ def _decode(
     return signals, digests, failures
 
 
-Answer = tuple[tuple[float | None, ...], tuple[float | None, ...]]
+@dataclass(frozen=True)
+class Answer:
+    """What a teacher said of one signal; the embedding in half precision."""
+
+    adv: tuple[float | None, ...]
+    spread: tuple[float | None, ...]
+    embedding: np.ndarray | None
 
 
-def _answers(signals: Mapping[str, np.ndarray], annotator: Annotator) -> tuple[dict[str, Answer], dict[str, str]]:
-    """{digest: (adv, spread)} of what the teacher answered, {digest: reason} of what it could not."""
+def _answers(
+    signals: Mapping[str, np.ndarray], annotator: Annotator, *, embeddings: bool
+) -> tuple[dict[str, Answer], dict[str, str]]:
+    """{digest: answer} of what the teacher answered, {digest: reason} of what it could not."""
     lengths = [len(signal_) for signal_ in signals.values()]
     annotation = annotator.annotate(padded(list(signals.values())), lengths, SAMPLING_RATE)
+    if embeddings and annotation.embedding is None:
+        raise DistillError(f"the teacher {annotator.card.name} has no embedding; label without --embeddings")
     answers: dict[str, Answer] = {}
     refused: dict[str, str] = {}
     for index, key in enumerate(signals):
-        adv, spread = _answer(annotation, index)
-        if any(adv[column] is None for column in _columns(annotator)):
+        answer = _answer(annotation, index, embeddings=embeddings)
+        if any(answer.adv[column] is None for column in _columns(annotator)):
             refused[key] = f"the teacher {annotator.card.name} answered NaN"
+        elif answer.embedding is not None and not np.isfinite(answer.embedding).all():
+            refused[key] = f"the embedding of {annotator.card.name} does not fit into half precision"
         else:
-            answers[key] = (adv, spread)
+            answers[key] = answer
     return answers, refused
 
 
@@ -134,19 +151,23 @@ def _columns(annotator: Annotator) -> list[int]:
     return [index for index, axis in enumerate(AXES) if axis in annotator.card.axes]
 
 
-def _answer(annotation: Annotation, index: int) -> Answer:
+def _answer(annotation: Annotation, index: int, *, embeddings: bool) -> Answer:
     adv = _finite(annotation.adv[index])
-    return adv, (None,) * len(adv) if annotation.spread is None else _finite(annotation.spread[index])
+    spread = (None,) * len(adv) if annotation.spread is None else _finite(annotation.spread[index])
+    with np.errstate(over="ignore"):  # told by the infinity
+        embedding = np.asarray(annotation.embedding[index]).astype(np.float16) if embeddings else None
+    return Answer(adv, spread, embedding)
 
 
 def _finite(values: Any) -> tuple[float | None, ...]:
     return tuple(float(value) if np.isfinite(value) else None for value in values)
 
 
-def _row(segment: Segment, key: str, adv: tuple[float | None, ...], spread: tuple[float | None, ...]) -> table.Row:
+def _row(segment: Segment, key: str, answer: Answer) -> table.Row:
     return table.Row(
-        segment.file, segment.start, segment.end, key, adv, spread, segment.size, segment.changed, segment.columns
-    )
+        segment.file, segment.start, segment.end, key, answer.adv, answer.spread, segment.size, segment.changed,
+        segment.columns, answer.embedding,
+    )  # fmt: skip
 
 
 def _failure(segment: Segment, reason: str) -> Failure:

@@ -1,40 +1,143 @@
-"""The teachers by name: what `distill teachers` lists, and how each is opened."""
+"""The teachers by name, by folder, by file, by hub id: what each says of itself, and how it is opened."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from zipfile import BadZipFile
 
 from distill.annotation import Annotator, TeacherCard
 from distill.errors import DistillError
+from distill.licences import UNKNOWN
+from teacher.ensemble import MEAN, Mean, mean_card, members_of
+from teacher.published import folder as published
+from teacher.published import hub
+from teacher.published.cards import FAMILIES, Family
 
-#: Name -> "module:class"; the class has `load()`, and what it returns is an `Annotator`.
+#: Name -> "module:class" of the teachers that are no checkpoints of a hub; the class has `load()`.
 TEACHERS = {"prosody": "teacher.prosody:Prosody"}
 
-DEFAULT = "prosody"
+#: What `distill label` takes if nobody says otherwise.
+DEFAULT = "odyssey"
+
+#: What a folder of `distill train-teacher` is known by.
+_TRAINED_HERE = "prosody.json"
 
 
-def open_teacher(name: str) -> Annotator:
-    """Load a teacher by its name, or a fine-tuned one from the folder that `distill train-teacher` wrote.
+def open_teacher(name: str, device: str = "auto") -> Annotator:
+    """Load a teacher: a name of the catalogue, "mean:" of several, a folder, an ONNX file, or owner/name on the hub.
+
+    device: where a teacher of torch computes; the others use the CPU.
 
     Raises:
-        DistillError: no teacher of that name, or weights that do not fit.
+        DistillError: no such teacher, a hub out of reach, or weights that do not fit.
     """
+    if name.startswith(MEAN):
+        return Mean([open_teacher(member, device) for member in members_of(name)])
     if name in TEACHERS:
-        module, attribute = TEACHERS[name].split(":")
-        annotator: Annotator = getattr(import_module(module), attribute).load()
-        return annotator
-    if (Path(name) / "prosody.json").is_file():
-        from teacher.prosody import Prosody
+        return _bundled(name)
+    if name not in FAMILIES and Path(name).exists():
+        return _from_path(Path(name), device)
+    return _from_hub(name, device)
 
-        try:
-            return Prosody.load(Path(name))
-        except (ValueError, KeyError, TypeError, OSError, BadZipFile) as error:
-            raise DistillError(f"{name}: not a teacher made by train-teacher ({error})") from None
-    raise DistillError(f"{name}: no such teacher; there are {', '.join(TEACHERS)}, or a folder made by train-teacher")
+
+def card_of(name: str) -> TeacherCard | None:
+    """What is known of a teacher before its weights are read; None where only the hub could tell.
+
+    Raises:
+        DistillError: no such teacher.
+    """
+    if name.startswith(MEAN):
+        cards = [card_of(member) for member in members_of(name)]
+        known = [card for card in cards if card is not None]
+        return mean_card(known) if len(known) == len(cards) else None
+    if name in TEACHERS:
+        return _bundled(name).card
+    if name in FAMILIES:
+        return FAMILIES[name].card
+    path = Path(name)
+    if (path / published.CONFIG).is_file():
+        return _local_card(path, _recognised(path))
+    if path.exists():
+        return _from_path(path, "cpu").card
+    family = _published_as(name)
+    return family.card if family else None
 
 
 def cards() -> list[TeacherCard]:
-    """The card of every teacher."""
-    return [open_teacher(name).card for name in TEACHERS]
+    """The card of every teacher that has a name."""
+    return [_bundled(name).card for name in TEACHERS] + [family.card for family in FAMILIES.values()]
+
+
+def _bundled(name: str) -> Annotator:
+    module, attribute = TEACHERS[name].split(":")
+    annotator: Annotator = getattr(import_module(module), attribute).load()
+    return annotator
+
+
+def _from_path(path: Path, device: str) -> Annotator:
+    if path.suffix == ".onnx":
+        from teacher.published.onnx import OnnxTeacher
+
+        return OnnxTeacher.load(path)
+    if (path / _TRAINED_HERE).is_file():
+        return _trained_here(path)
+    if (path / published.CONFIG).is_file():
+        family = _recognised(path)
+        card = replace(_local_card(path, family), revision=published.revision_of(path))
+        return _checkpoint(path, card, family, device)
+    raise DistillError(
+        f"{path}: no teacher; a folder of `distill train-teacher`, one with {published.CONFIG} and weights, or an .onnx"
+    )
+
+
+def _from_hub(name: str, device: str) -> Annotator:
+    family = FAMILIES.get(name) or _published_as(name)
+    if family is None and not hub.is_hub_id(name):
+        raise DistillError(
+            f"{name}: no such teacher; there are {', '.join([*TEACHERS, *FAMILIES])}, mean: of several, a folder, "
+            "an .onnx file, or a hub's owner/name"
+        )
+    folder, revision = hub.fetch(family.card.source if family and name in FAMILIES else name)
+    # A name that nobody has written a card for says no more than a folder does.
+    known = family or _recognised(folder)
+    card = known.card if family else replace(_local_card(folder, known), name=name, source=name)
+    return _checkpoint(folder, replace(card, revision=revision), known, device)
+
+
+def _trained_here(folder: Path) -> Annotator:
+    from teacher.prosody import Prosody
+
+    try:
+        return Prosody.load(folder)
+    except (ValueError, KeyError, TypeError, OSError, BadZipFile) as error:
+        raise DistillError(f"{folder}: not a teacher made by train-teacher ({error})") from None
+
+
+def _checkpoint(folder: Path, card: TeacherCard, family: Family, device: str) -> Annotator:
+    from teacher.published.annotating import open_checkpoint
+
+    return open_checkpoint(folder, card, family=family, device=device)
+
+
+def _published_as(hub_id: str) -> Family | None:
+    """The family whose published checkpoint a hub id, with or without a revision, is."""
+    repository = hub_id.partition("@")[0]
+    return next((family for family in FAMILIES.values() if family.card.source == repository), None)
+
+
+def _recognised(folder: Path) -> Family:
+    config = published.read_config(folder)
+    family = next((family for family in FAMILIES.values() if family.recognises(config)), None)
+    if family is None:
+        raise DistillError(f"{folder / published.CONFIG}: is of none of the architectures {', '.join(FAMILIES)}")
+    return family
+
+
+def _local_card(folder: Path, family: Family) -> TeacherCard:
+    """Of a folder only the architecture is known, and the licence that its model card names."""
+    return replace(
+        family.card, name=folder.resolve().name, source=folder.as_posix(), licence=published.licence_of(folder),
+        data_licence=UNKNOWN, trained_on=f"not known; the architecture is that of {family.card.name}",
+    )  # fmt: skip

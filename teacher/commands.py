@@ -7,21 +7,43 @@ from typing import Any
 
 import click
 
-from distill.options import audio_option, existing, json_option, output_option, seed_option, show, where_option
+from distill.options import (
+    audio_option,
+    device_option,
+    existing,
+    json_option,
+    licence_option,
+    output_option,
+    seed_option,
+    show,
+    where_option,
+)
 
 
 @click.command()
 @click.argument("source", type=existing)
 @output_option("Folder of the label table.")
-@click.option("--teacher", default="prosody", show_default=True, help="A name from `distill teachers`, or a folder.")
+@click.option(
+    "--teacher",
+    default="odyssey",
+    show_default=True,
+    metavar="NAME",
+    help="A name from `distill teachers`, mean: of several, a folder, an .onnx file, or a hub's owner/name.",
+)
 @audio_option
 @where_option
 @click.option("--window", type=float, help="Cut longer recordings into windows of this many seconds.")
 @click.option("--hop", type=float, help="Seconds from one window to the next [default: the window].")
 @click.option("--data-licence", "audio_licence", default="unknown", help="The licence of the recordings.")
+@licence_option
+@click.option("--embeddings", is_flag=True, help="Write what the teacher pooled beside its answers (float16 list).")
 @click.option("--relabel", is_flag=True, help="Replace the rows of files that have changed since.")
 @click.option("--strict", is_flag=True, help="Exit with an error if any segment failed.")
-@click.option("--jobs", type=click.IntRange(1), help="Worker processes [default: one a core].")
+@device_option
+@click.option(
+    "--jobs", type=click.IntRange(1),
+    help="Worker processes [default: one a core; one for a teacher that uses all cores by itself].",
+)  # fmt: skip
 @json_option
 def label(strict: bool, as_json: bool, **options: Any) -> Any:
     """Annotate audio with arousal, dominance, valence.
@@ -81,7 +103,7 @@ def _trained(result: dict[str, Any]) -> str:
 @click.command()
 @json_option
 def teachers(as_json: bool) -> Any:
-    """List the teachers: axes, range, licences of weights and data.
+    """List the teachers: axes and their order, range, normalisation, gain, licences of weights and data, proof.
 
     \b
     Example:
@@ -89,12 +111,16 @@ def teachers(as_json: bool) -> Any:
     """
     from teacher.catalogue import cards
 
-    return show([card.as_dict() for card in cards()], as_json, lambda rows: "\n".join(map(_line, rows)))
+    return show([card.as_dict() for card in cards()], as_json, lambda rows: "\n".join(map(_lines, rows)))
 
 
-def _line(card: dict[str, Any]) -> str:
+def _lines(card: dict[str, Any]) -> str:
     derived = f" ({', '.join(card['derived'])} derived)" if card["derived"] else ""
-    return (
-        f"{card['name']}: {', '.join(card['axes'])}{derived}, {card['parameters']} parameters, "
-        f"weights {card['licence']}, trained on {card['data_licence']}"
-    )
+    return "\n  ".join([
+        f"{card['name']}: {card['source']}, {card['parameters']:,} parameters",
+        f"answers {', '.join(card['order'])}{derived}, about {card['range'][0]:g} to {card['range'][1]:g}, "
+        f"to clips of {card['shortest_seconds']:g} to {card['longest_seconds']:g} s",
+        f"normalisation: {card['normalisation']}; {'gain-invariant' if card['gain_invariant'] else 'gain moves it'}",
+        f"weights {card['licence']}; trained on {card['data_licence']}",
+        f"loader proven on {card['proven_on']}",
+    ])  # fmt: skip

@@ -15,12 +15,12 @@ from distill import table
 from distill.annotation import Annotator
 from distill.errors import DistillError, Refused
 from distill.files import sole_writer
-from distill.licences import UNKNOWN
+from distill.licences import UNKNOWN, require
 from distill.manifest import Cut, Listing, Segment, list_segments, write_failures
 from distill.progress import Progress, say
 from teacher.batches import Outcome, plan
-from teacher.catalogue import DEFAULT, open_teacher
-from teacher.workers import annotate_batches
+from teacher.catalogue import DEFAULT, card_of
+from teacher.workers import Asked, annotate_batches, opened
 
 #: Where a table names what could not be labelled.
 FAILED = "failed.csv"
@@ -36,28 +36,34 @@ def label(
     hop: float | None = None,
     where: Mapping[str, str] | None = None,
     audio_licence: str = UNKNOWN,
+    require_licence: str | None = None,
+    embeddings: bool = False,
     relabel: bool = False,
+    device: str = "auto",
     jobs: int | None = None,
 ) -> dict[str, Any]:
     """Annotate a folder, a file or a manifest into the label table `output`; a second call does what is missing.
 
     window, hop: seconds; by default the teacher's longest clip, without overlap. where: rows of the manifest to take.
-    audio_licence: the licence of the recordings. relabel: replace the rows of files that have changed since.
-    jobs: worker processes, by default one a core.
+    audio_licence: the licence of the recordings. require_licence: a kind (`distill.licences.KINDS`) that the teacher's
+    weights, its data and the recordings may not exceed. embeddings: write what the teacher pooled, in half precision.
+    relabel: replace the rows of files that have changed since. device: where a teacher of torch computes.
+    jobs: worker processes, by default one a core; one for a teacher that uses all cores by itself.
 
     Returns {labelled, skipped, failed, audio_seconds, wall_seconds, output}: segments, and seconds of audio labelled
     now; wall time from the first decode on.
 
     Raises:
-        Refused: `output` holds other work, a file has changed, or another run is writing there.
-        DistillError: nothing could be labelled, or the source cannot be read.
+        Refused: a licence is too strict, `output` holds other work, a file has changed, or another run writes there.
+        DistillError: no such teacher, nothing could be labelled, or the source cannot be read.
     """
     source, output, audio = Path(source), Path(output), None if audio is None else Path(audio)
-    annotator = open_teacher(teacher)
+    _check_licences(require_licence, teacher, audio_licence)
+    annotator = opened(teacher, device)
     cut = _cut(window, hop, annotator)
     listing = list_segments(source, audio=audio, cut=cut, where=where)
     with sole_writer(output):
-        arguments = _arguments(source, cut, where, teacher, annotator, audio_licence)
+        arguments = _arguments(source, cut, where, teacher, annotator, audio_licence, embeddings=embeddings)
         info = _described(output, annotator, listing, arguments)
         known = _known(output)
         changed = _changed(output, known, listing.segments, relabel=relabel)
@@ -65,10 +71,29 @@ def label(
         table.drop_files(output, changed)
         missing = _missing(listing.segments, [row for row in known if row["file"] not in changed])
         started = time.monotonic()
-        done = _compute(output, plan(missing, listing.root), listing, teacher, jobs or os.cpu_count() or 1)
+        asked = Asked(listing.root, teacher, device, embeddings)
+        done = _compute(output, plan(missing, listing.root), listing, asked, jobs or _processes(annotator))
         wall = time.monotonic() - started
         _close_table(output, info, listing, done)
     return _summary(listing, missing, done, wall, output)
+
+
+def _check_licences(wanted: str | None, teacher: str, audio_licence: str) -> None:
+    """Refuse before anything is downloaded or read.
+
+    Raises:
+        Refused: the teacher's weights, its data or the recordings are under stricter a licence than `wanted`.
+    """
+    if wanted is None:
+        return
+    card = card_of(teacher)
+    weights, data = (card.licence, card.data_licence) if card else (UNKNOWN, UNKNOWN)
+    require(wanted, {f"the weights of {teacher}": weights, f"what {teacher} was trained on": data,
+                     "the recordings (--data-licence)": audio_licence})  # fmt: skip
+
+
+def _processes(annotator: Annotator) -> int:
+    return 1 if annotator.card.own_threads else os.cpu_count() or 1
 
 
 def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
@@ -83,12 +108,19 @@ def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
 
 
 def _arguments(
-    source: Path, cut: Cut, where: Mapping[str, str] | None, teacher: str, annotator: Annotator, audio_licence: str
+    source: Path,
+    cut: Cut,
+    where: Mapping[str, str] | None,
+    teacher: str,
+    annotator: Annotator,
+    audio_licence: str,
+    *,
+    embeddings: bool,
 ) -> dict[str, Any]:
     """What must be the same for two runs to be one."""
     return {"source": source.resolve().as_posix(), "teacher": teacher, "revision": annotator.card.revision,
             "window": cut.window, "hop": cut.hop, "where": dict(where or {}),
-            "data-licence": audio_licence}  # fmt: skip
+            "data-licence": audio_licence, "embeddings": embeddings}  # fmt: skip
 
 
 def _described(output: Path, annotator: Annotator, listing: Listing, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +132,8 @@ def _described(output: Path, annotator: Annotator, listing: Listing, arguments: 
     root = listing.root.resolve().as_posix()
     before = table.read_info(output)
     if before is not None:
-        _refuse_other(output, {**before["arguments"], "root": before["root"]}, {**arguments, "root": root})
+        made = {"embeddings": False, **before["arguments"], "root": before["root"]}  # tables of before have none
+        _refuse_other(output, made, {**arguments, "root": root})
     elif any(output.glob("part-*.parquet")):
         raise Refused(f"{output}: holds parts of a label table without its {table.JSON}; choose another folder")
     card = annotator.card
@@ -158,12 +191,12 @@ def _missing(segments: Sequence[Segment], known: Sequence[Mapping[str, Any]]) ->
     return [segment for segment in segments if segment.key not in done]
 
 
-def _compute(output: Path, batches: list[list[Segment]], listing: Listing, teacher: str, jobs: int) -> list[Outcome]:
+def _compute(output: Path, batches: list[list[Segment]], listing: Listing, asked: Asked, jobs: int) -> list[Outcome]:
     """Run the batches, commit each as it comes, and keep the list of failures on disk up to date."""
     outcomes: list[Outcome] = []
     failures = list(listing.failures)
     with Progress("labelling", sum(map(len, batches)), "segments") as progress:
-        for batch, outcome in annotate_batches(batches, listing.root, teacher, min(jobs, len(batches))):
+        for batch, outcome in annotate_batches(batches, asked, min(jobs, len(batches))):
             if outcome.rows:
                 table.write_part(output, _name(batch), outcome.rows)
             outcomes.append(outcome)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,9 +19,17 @@ from teacher.batches import Outcome, annotate_batch
 from teacher.catalogue import open_teacher
 
 
-def annotate_batches(
-    batches: list[list[Segment]], root: Path, teacher: str, jobs: int
-) -> Iterator[tuple[list[Segment], Outcome]]:
+@dataclass(frozen=True)
+class Asked:
+    """What a worker has to know: root of the files, name of the teacher, where it computes, what rows carry."""
+
+    root: Path
+    teacher: str
+    device: str
+    embeddings: bool
+
+
+def annotate_batches(batches: list[list[Segment]], asked: Asked, jobs: int) -> Iterator[tuple[list[Segment], Outcome]]:
     """Every batch with what became of it, as they finish; `jobs` processes, or this one alone.
 
     Raises:
@@ -28,12 +37,12 @@ def annotate_batches(
     """
     if jobs <= 1:
         for batch in batches:
-            yield batch, annotate_batch(batch, root, _opened(teacher))
+            yield batch, _work(batch, asked)
         return
     # Spawned, not forked: a fork of a process with running threads (BLAS, progress) may hang.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin, initargs=(teacher,))
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin, initargs=(asked,))
     try:
-        yield from _bounded(pool, batches, root, teacher, ahead=2 * jobs)
+        yield from _bounded(pool, batches, asked, ahead=2 * jobs)
     except BrokenProcessPool:
         raise DistillError(
             "a worker process died (out of memory, or a script without `if __name__ == '__main__':`); run it again, "
@@ -44,7 +53,7 @@ def annotate_batches(
 
 
 def _bounded(
-    pool: ProcessPoolExecutor, batches: list[list[Segment]], root: Path, teacher: str, ahead: int
+    pool: ProcessPoolExecutor, batches: list[list[Segment]], asked: Asked, ahead: int
 ) -> Iterator[tuple[list[Segment], Outcome]]:
     """Keep at most `ahead` batches under way, so that memory stays bounded; yield them as they finish."""
     waiting = iter(batches)
@@ -52,7 +61,7 @@ def _bounded(
     while True:
         for batch in waiting:
             with _ctrl_c_held_back():
-                running[pool.submit(_work, batch, root, teacher)] = batch
+                running[pool.submit(_work, batch, asked)] = batch
             if len(running) >= ahead:
                 break
         if not running:
@@ -72,15 +81,16 @@ def _ctrl_c_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(teacher: str) -> None:
+def _begin(asked: Asked) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _opened(teacher)
+    opened(asked.teacher, asked.device)
 
 
-def _work(segments: Sequence[Segment], root: Path, teacher: str) -> Outcome:
-    return annotate_batch(segments, root, _opened(teacher))
+def _work(segments: Sequence[Segment], asked: Asked) -> Outcome:
+    return annotate_batch(segments, asked.root, opened(asked.teacher, asked.device), embeddings=asked.embeddings)
 
 
 @cache
-def _opened(teacher: str) -> Annotator:
-    return open_teacher(teacher)
+def opened(teacher: str, device: str) -> Annotator:
+    """A teacher, loaded once a process."""
+    return open_teacher(teacher, device)

@@ -99,7 +99,7 @@ def teach(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
         module.Taught = type("Taught", (), {"load": staticmethod(lambda: annotator)})  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setitem(catalogue.TEACHERS, "taught", f"{module.__name__}:Taught")
-        workers._opened.cache_clear()
+        workers.opened.cache_clear()
         return "taught"
 
     return hang

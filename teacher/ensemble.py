@@ -1,0 +1,76 @@
+"""Several teachers as one: the mean of their answers, never clipped, and how far they are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from distill.annotation import AXES, Annotation, Annotator, TeacherCard
+from distill.errors import DistillError
+from distill.licences import strictest
+
+#: What a name begins with that asks for a mean.
+MEAN = "mean:"
+
+
+class Mean:
+    """The unweighted mean, axis by axis; the Wav2Small paper's teacher is that of odyssey and audeering."""
+
+    def __init__(self, members: Sequence[Annotator]) -> None:
+        self.members = list(members)
+        self.card = mean_card([member.card for member in members])
+
+    def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
+        """adv: the mean [batch, 3]; spread: standard deviation over the members; embedding: theirs, side by side."""
+        given = [member.annotate(signals, lengths, sampling_rate) for member in self.members]
+        answers = np.stack([np.asarray(annotation.adv, np.float32) for annotation in given])
+        answers[:, :, [axis not in self.card.axes for axis in AXES]] = np.nan
+        embeddings = [annotation.embedding for annotation in given]
+        together = None if any(one is None for one in embeddings) else np.concatenate(embeddings, axis=1)
+        return Annotation(adv=answers.mean(0), spread=answers.std(0), embedding=together)
+
+
+def members_of(name: str) -> list[str]:
+    """The names in "mean:one,other".
+
+    Raises:
+        DistillError: fewer than two, or one of them twice.
+    """
+    names = [part.strip() for part in name.removeprefix(MEAN).split(",")]
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        raise DistillError(f"{name}: a mean is of two teachers or more, each once: mean:odyssey,audeering")
+    return names
+
+
+def mean_card(cards: Sequence[TeacherCard]) -> TeacherCard:
+    """What can be said of the mean: the axes that all answer, the strictest licences, the clips that all take.
+
+    Raises:
+        DistillError: they have no axis, or no length of clip, in common.
+    """
+    axes = tuple(axis for axis in AXES if all(axis in card.axes for card in cards))
+    shortest, longest = max(card.shortest_seconds for card in cards), min(card.longest_seconds for card in cards)
+    name = MEAN + ",".join(card.name for card in cards)
+    if not axes or shortest >= longest or len({card.sampling_rate for card in cards}) > 1:
+        raise DistillError(f"{name}: they have no axis, or no length of clip, in common")
+    return TeacherCard(
+        name=name, source=_each(cards, "source"), revision=_each(cards, "revision"),
+        licence=strictest(card.licence for card in cards), data_licence=strictest(card.data_licence for card in cards),
+        parameters=sum(card.parameters for card in cards), axes=axes,
+        derived=tuple(axis for axis in axes if any(axis in card.derived for card in cards)),
+        range=(min(card.range[0] for card in cards), max(card.range[1] for card in cards)),
+        trained_on=_each(cards, "trained_on"), bundled=_all(cards, lambda card: card.bundled),
+        normalisation="each its own", gain_invariant=_all(cards, lambda card: card.gain_invariant),
+        sampling_rate=cards[0].sampling_rate, shortest_seconds=shortest, longest_seconds=longest,
+        proven_on=_each(cards, "proven_on"), own_threads=not _all(cards, lambda card: not card.own_threads),
+    )  # fmt: skip
+
+
+def _each(cards: Sequence[TeacherCard], field: str) -> str:
+    return "; ".join(dict.fromkeys(str(getattr(card, field)) for card in cards))
+
+
+def _all(cards: Sequence[TeacherCard], holds: Callable[[TeacherCard], bool]) -> bool:
+    return all(map(holds, cards))
