@@ -27,7 +27,7 @@ lint: $(VENV)/installed
 check-long: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m long
 	rm -rf runs/real-speech runs/throughput
-	$(BIN)/distill label $(SPEECH)/speech -o runs/throughput --json > $(RESULTS)/label-speech.json
+	$(BIN)/distill label $(SPEECH)/speech -o runs/throughput --teacher prosody --json > $(RESULTS)/label-speech.json
 	$(BIN)/distill run benchmarks/recipes/real-speech.yaml
 	cp runs/real-speech/run/result.json $(RESULTS)/real-speech/training.json
 

@@ -54,7 +54,14 @@ def test_the_committed_student_still_gives_the_committed_figures(shared: Path) -
 
 def test_the_bundled_teacher_still_gives_the_committed_figures(shared: Path, tmp_path: Path) -> None:
     emodb = shared / "emodb"
-    label(emodb / "ratings.csv", audio=emodb / "two-seconds", output=tmp_path, where={"split": "dev"}, jobs=1)
+    label(
+        emodb / "ratings.csv",
+        audio=emodb / "two-seconds",
+        output=tmp_path,
+        teacher="prosody",
+        where={"split": "dev"},
+        jobs=1,
+    )
     rated = evaluate(predictions=tmp_path, truth=emodb / "ratings.csv", where={"split": "dev"})
     for axis, value in scores("teacher-human.json").items():
         assert rated["ccc"][axis]["value"] == pytest.approx(value, abs=1e-3)

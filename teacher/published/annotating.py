@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
 from distill.annotation import Annotation, TeacherCard
@@ -71,7 +72,7 @@ def open_checkpoint(folder: Path, card: TeacherCard, *, family: Family, device: 
     where = choose_device(device)
     try:
         loaded = placed(lambda: network.build(config), path, network.arranged(state, config))
-    except (TypeError, ValueError) as error:  # sizes that transformers or torch refuse
+    except (TypeError, ValueError, StrictDataclassError) as error:  # sizes that transformers or torch refuse
         raise DistillError(f"{folder / 'config.json'}: {str(error).strip().splitlines()[0]}") from None
     together = 1 if where.type == "cpu" else TOGETHER_ON_GPU
     return Published(replace(card, parameters=_counted(loaded)), loaded, where, together=together)

@@ -9,7 +9,7 @@ from typing import Any
 from distill.annotation import AXES, TeacherCard
 
 #: Every loader here was written without access to a model hub.
-PROVEN_ON = "checkpoints made here in the published format; the published file itself could not be reached"
+PROVEN_ON = "checkpoints made here; the published file was out of reach"
 
 #: The corpus that three of them learned from is handed out for research, by a signed agreement.
 MSP_PODCAST = "MSP-Podcast academic licence (restricted)"

@@ -82,7 +82,9 @@ def encoded(encoder: nn.Module, signals: Tensor, lengths: Tensor, *, layers: boo
         # A mask that hides nothing costs the fast path of the attention.
         mask = None if bool(inside.all()) else inside.long()
         answer = encoder(signals, attention_mask=mask, output_hidden_states=layers)
-    states = answer.hidden_states if layers else answer.last_hidden_state
+    # The last of them is after the encoder's final norm, as in the transformers that these models were trained with;
+    # release 5 hands it out before the norm.
+    states = (*answer.hidden_states[:-1], answer.last_hidden_state) if layers else answer.last_hidden_state
     return states, mask_of(frames_of(lengths, config), answer.last_hidden_state.shape[1])
 
 

@@ -115,15 +115,15 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["label", "{tmp}/nowhere", "-o", "{tmp}/labels"],
-        ["label", "{tmp}", "-o", "{tmp}/labels"],
-        ["label", "{tmp}/text.wav", "-o", "{tmp}/labels", "--jobs", "1"],
-        ["label", "{tmp}/good.wav", "-o", "{tmp}/text.wav"],
-        ["label", "{tmp}/good.wav", "-o", "{tmp}/text.wav/labels"],
+        ["label", "{tmp}/nowhere", "-o", "{tmp}/labels", "--teacher", "prosody"],
+        ["label", "{tmp}", "-o", "{tmp}/labels", "--teacher", "prosody"],
+        ["label", "{tmp}/text.wav", "-o", "{tmp}/labels", "--teacher", "prosody", "--jobs", "1"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/text.wav", "--teacher", "prosody"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/text.wav/labels", "--teacher", "prosody"],
         ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--teacher", "nobody"],
         ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--teacher", "{tmp}/broken"],
-        ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--window", "nan"],
-        ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--hop", "0"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--teacher", "prosody", "--window", "nan"],
+        ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--teacher", "prosody", "--hop", "0"],
         ["predict", "{tmp}/nowhere.wav", "--student", "{tmp}/s.onnx"],
         ["predict", "{tmp}/folder.wav", "--student", "{tmp}/s.onnx"],
         ["predict", "{tmp}/good.wav", "--student", "{tmp}/text.wav"],
@@ -164,7 +164,7 @@ def test_every_refusal_is_one_line(
 @pytest.mark.parametrize(
     ("missing", "extra", "arguments"),
     [
-        ("pyarrow", "label", ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--jobs", "1"]),
+        ("pyarrow", "label", ["label", "{tmp}/good.wav", "-o", "{tmp}/labels", "--teacher", "prosody", "--jobs", "1"]),
         ("torch", "train", ["train-student", "--labels", "{tmp}/labels", "-o", "{tmp}/run"]),
         ("yaml", "label", ["run", "{tmp}/recipe.yaml"]),
     ],

@@ -29,7 +29,7 @@ def test_stages_run_in_order(
     make_student(tmp_path / "s.onnx")
     labels, out = tmp_path / "labels", tmp_path / "e.json"
     recipe = f"""
-label: {{source: {corpus}, output: {labels}, jobs: 1}}
+label: {{source: {corpus}, output: {labels}, teacher: prosody, jobs: 1}}
 evaluate:
   - {{truth: {labels}, student: {tmp_path}/s.onnx, output: {out}, json: true}}
   - {{truth: {labels}, predictions: {tmp_path}/e.predictions.csv}}
@@ -84,7 +84,7 @@ def test_a_stage_that_fails_stops_the_recipe(
 ) -> None:
     (corpus / "a" / "bad.wav").write_text("text")
     recipe = f"""
-label: {{source: {corpus}, output: {tmp_path}/labels, strict: true, jobs: 1}}
+label: {{source: {corpus}, output: {tmp_path}/labels, strict: true, teacher: prosody, jobs: 1}}
 evaluate: {{truth: {tmp_path}/labels, student: {make_student(tmp_path / "s.onnx")}, output: {tmp_path}/e.json}}
 """
     done = distill("run", write(tmp_path, recipe))

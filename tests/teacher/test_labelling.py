@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,22 @@ import pytest
 import soundfile
 
 from distill import table
-from distill.audio import SAMPLING_RATE
+from distill.annotation import Annotation
+from distill.audio import SAMPLING_RATE, read
 from distill.errors import DistillError, Refused
 from distill.files import sole_writer
 from distill.synthesis import write_corpus
 from teacher import batches
+from teacher.catalogue import open_teacher
 from teacher.labelling import label
 
 ROOT = Path(__file__).parents[2]
 
 Tone = Callable[..., np.ndarray]
 Command = Callable[..., Any]
+
+#: The one teacher that needs no hub.
+PROSODY = ("--teacher", "prosody")
 
 KEYS = ["labelled", "skipped", "failed", "audio_seconds", "wall_seconds", "output"]
 
@@ -102,7 +108,7 @@ def test_only_the_chosen_rows_are_labelled(spoken: Path, labels: Path, quick: An
 
 def test_two_workers_answer_as_one(spoken: Path, tmp_path: Path) -> None:
     for jobs in (1, 2):
-        assert counts(label(spoken, output=tmp_path / f"{jobs}", jobs=jobs)) == (40, 0, 0)
+        assert counts(label(spoken, output=tmp_path / f"{jobs}", teacher="prosody", jobs=jobs)) == (40, 0, 0)
     one, two = (table.read(tmp_path / f"{jobs}") for jobs in (1, 2))
     assert one.rows.equals(two.rows)
     assert one.info["derived"] == ["dominance"]
@@ -321,7 +327,9 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_part(distill: Command, sp
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        done = distill("label", spoken, "-o", disk / "labels", "--window", "0.3", "--hop", "0.04", "--jobs", "1")
+        done = distill(
+            "label", spoken, "-o", disk / "labels", *PROSODY, "--window", "0.3", "--hop", "0.04", "--jobs", "1"
+        )
         assert done.returncode == 1 and not done.stdout
         assert done.stderr.startswith("distill: ") and "No space left on device" in done.stderr
         assert done.stderr.count("\n") == 1
@@ -332,11 +340,82 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_part(distill: Command, sp
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.parametrize("name", ["odyssey", "audeering", "vox-profile", "mean"])
+def test_a_published_checkpoint_labels_with_its_embedding(
+    published: Mapping[str, Path], tmp_path: Path, tone: Tone, labels: Path, name: str
+) -> None:
+    for number, seconds in enumerate((3.5, 4.0)):
+        soundfile.write(tmp_path / f"{number}.wav", tone(seconds, pitch=150 + 90 * number), SAMPLING_RATE)
+    names = ("odyssey", "audeering") if name == "mean" else (name,)
+    teacher = ("mean:" if name == "mean" else "") + ",".join(str(published[one]) for one in names)
+    assert counts(label(tmp_path, output=labels, teacher=teacher, device="cpu", embeddings=True)) == (2, 0, 0)
+    made = table.read(labels)
+    members = [open_teacher(str(published[one]), "cpu") for one in names]
+    for row, file in enumerate(made.column("file")):
+        heard = read(tmp_path / file)
+        given = [member.annotate(heard[None], [len(heard)], SAMPLING_RATE) for member in members]
+        np.testing.assert_allclose(made.adv[row], np.mean([one.adv[0] for one in given], axis=0), atol=1e-5)
+        embedding = np.concatenate([one.embedding[0] for one in given])
+        np.testing.assert_allclose(made.column("embedding")[row], embedding, rtol=1e-3, atol=1e-3)
+    assert str(made.rows.schema.field("embedding").type.value_type) == "halffloat"
+    assert made.info["teacher"]["revision"] and made.info["licence"] == "unknown"
+    assert (None not in made.column("spread_arousal")) == (name == "mean")
+
+
+def test_embeddings_are_written_for_all_rows_or_none(corpus: Path, labels: Path, quick: Any) -> None:
+    label(corpus, output=labels, teacher="prosody", jobs=1)
+    assert "embedding" not in table.read(labels).rows.column_names
+    with pytest.raises(Refused, match="embeddings False, now it is True"):
+        label(corpus, output=labels, teacher="prosody", embeddings=True, jobs=1)
+    with pytest.raises(DistillError, match="quick has no embedding"):
+        label(corpus, output=labels.parent / "other", teacher="taught", embeddings=True, jobs=1)
+
+
+def test_an_embedding_beyond_half_precision_is_a_failure(corpus: Path, labels: Path, teach: Any, quick: Any) -> None:
+    class Large(type(quick)):  # type: ignore[misc]
+        def annotate(self, *arguments: Any) -> Any:
+            given = super().annotate(*arguments)
+            return Annotation(given.adv, embedding=np.where(given.adv[:, 1:2] > 0.4, 1e6, 1.0))
+
+    result = label(corpus, output=labels, teacher=teach(Large()), embeddings=True, jobs=1)
+    assert 0 < result["failed"] < 4 and set(failures(labels).values()) == {
+        "the embedding of quick does not fit into half precision"
+    }
+
+
+@pytest.mark.parametrize(
+    ("teacher", "recordings", "word"),
+    [("odyssey", "CC0-1.0", "what odyssey was trained on: MSP-Podcast"),
+     ("audeering", "CC0-1.0", "weights of audeering"), ("mean:odyssey,prosody", "CC0-1.0", "MSP-Podcast"),
+     ("somebody/unheard-of", "CC0-1.0", "unknown is unknown"),
+     ("prosody", "unknown", r"the recordings \(--data-licence\): unknown")],
+)  # fmt: skip
+def test_a_licence_that_is_too_strict_is_refused_before_any_work(
+    corpus: Path, labels: Path, monkeypatch: pytest.MonkeyPatch, teacher: str, recordings: str, word: str
+) -> None:
+    monkeypatch.setattr("teacher.labelling.opened", lambda *_: pytest.fail("the teacher was opened"))
+    with pytest.raises(Refused, match=word):
+        label(corpus, output=labels, teacher=teacher, audio_licence=recordings, require_licence="permissive")
+    assert not labels.exists()
+
+
+def test_a_licence_that_is_free_enough_is_let_through(corpus: Path, labels: Path) -> None:
+    options = {"teacher": "prosody", "audio_licence": "CC BY 4.0", "jobs": 1}
+    assert label(corpus, output=labels, require_licence="permissive", **options)["labelled"] == 4
+
+
+def test_a_teacher_that_uses_all_cores_gets_one_process(corpus: Path, labels: Path, quick: Any) -> None:
+    """Each process would load its own copy; so nothing but this one may have been asked."""
+    quick.card = replace(quick.card, own_threads=True)
+    label(corpus, output=labels, teacher="taught")
+    assert len(quick.heard) == 4
+
+
 # The command -----------------------------------------------------------------------------------------------------
 
 
 def test_the_command_prints_one_json_object(distill: Command, spoken: Path, labels: Path) -> None:
-    arguments = ("label", spoken.parent / "speaker-01", "-o", labels, "--jobs", "1", "--json")
+    arguments = ("label", spoken.parent / "speaker-01", "-o", labels, *PROSODY, "--jobs", "1", "--json")
     first, second = (distill(*arguments) for _ in range(2))
     assert list(json.loads(first.stdout)) == KEYS
     assert [counts(json.loads(done.stdout)) for done in (first, second)] == [(10, 0, 0), (0, 10, 0)]
@@ -351,14 +430,14 @@ def test_a_failure_matters_to_the_exit_code_only_if_strict(
     folder.mkdir()
     shutil.copy(spoken.parent / "speaker-01" / "clip-001.flac", folder)
     (folder / "text.wav").write_text("text")
-    done = distill("label", folder, "-o", labels, "--jobs", "1", "--json", *strict)
+    done = distill("label", folder, "-o", labels, *PROSODY, "--jobs", "1", "--json", *strict)
     assert (done.returncode, counts(json.loads(done.stdout))) == (code, (1, 0, 1))
     assert done.stderr == f"1 of 2 segments failed; {labels / 'failed.csv'} names each\n"
 
 
 def test_the_command_fails_where_nothing_was_labelled(distill: Command, tmp_path: Path, labels: Path) -> None:
     (tmp_path / "text.wav").write_text("text")
-    done = distill("label", tmp_path, "-o", labels, "--jobs", "1", "--json")
+    done = distill("label", tmp_path, "-o", labels, *PROSODY, "--jobs", "1", "--json")
     assert done.returncode == 1 and not done.stdout and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("distill: nothing was labelled")
 
@@ -367,7 +446,7 @@ def test_the_command_fails_where_nothing_was_labelled(distill: Command, tmp_path
 def long_work(spoken: Path, labels: Path) -> list[str]:
     """A command that labels more than two hundred segments with two workers."""
     windows = ["--window", "0.3", "--hop", "0.04", "--jobs", "2", "--json"]
-    return [sys.executable, "-m", "distill", "label", str(spoken), "-o", str(labels), *windows]
+    return [sys.executable, "-m", "distill", "label", str(spoken), "-o", str(labels), *PROSODY, *windows]
 
 
 def interrupted(command: list[str], moment: Callable[[], bool], delay: float = 0.0) -> None:
