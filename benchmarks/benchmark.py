@@ -12,6 +12,7 @@ from distill.errors import DistillError
 from distill.files import plain, reject_unwritable, sha256_of, write_json, write_text
 from distill.progress import Progress
 from distill.student import Student
+from distill.table import is_table
 
 
 def benchmark(
@@ -26,9 +27,10 @@ def benchmark(
 ) -> dict[str, Any]:
     """Measure exported students and write benchmark.json, report.html and report.md into the folder `output`.
 
-    models: ONNX files of `distill export`; ratios are to the first. truth: a CSV of ratings, audio: the root of its
-    files; without them agreement (CCC) is null. rounds: timed answers a model and length. seconds: clip lengths.
-    seed: draws the order of turns and the noise that is answered. Returns what benchmark.json holds.
+    models: ONNX files of `distill export`; ratios are to the first. truth: a CSV of ratings with audio, the root of its
+    files, or a teacher's label table, which knows its own; without a truth agreement (CCC) is null. rounds: timed
+    answers a model and length. seconds: clip lengths. seed: draws the order of turns and the noise that is answered.
+    Returns what benchmark.json holds.
 
     Raises:
         DistillError: a model cannot be used, the output cannot be written, the request contradicts itself. All of that
@@ -67,10 +69,10 @@ def _reject_contradictions(
         raise DistillError("no model given; name at least one student.onnx")
     if rounds < 1 or not seconds or min(seconds) <= 0:
         raise DistillError("nothing to time: at least one round and one clip length above zero are needed")
-    if (truth is None) != (audio is None):
+    if (truth is None) != (audio is None) and not (truth is not None and is_table(truth)):
         raise DistillError("agreement needs both: --truth, a CSV of ratings, and --audio, the root of its files")
-    if truth is not None and not truth.is_file():
-        raise DistillError(f"{truth}: no such file of ratings")
+    if truth is not None and not truth.is_file() and not is_table(truth):
+        raise DistillError(f"{truth}: no such file of ratings, and no label table")
     if audio is not None and not audio.is_dir():
         raise DistillError(f"{audio}: no such folder of audio")
 
@@ -104,7 +106,7 @@ def _try(student: Student, seconds: Sequence[float]) -> None:
 
 
 def _agreements(students: Sequence[Student], truth: Path | None, audio: Path | None) -> list[dict[str, Any]]:
-    if truth is None or audio is None:
+    if truth is None:
         return [{"ccc": None, "n_truth": 0} for _ in students]
     from distill.evaluation import evaluate
 

@@ -12,7 +12,7 @@ from distill.options import audio_option, existing, json_option, output_option, 
 @click.command()
 @click.argument("models", type=existing, nargs=-1, required=True)
 @output_option("Folder of the report.")
-@click.option("--truth", type=existing, help="Ratings to compare the answers with.")
+@click.option("--truth", type=existing, help="Ratings, or a teacher's label table, to compare the answers with.")
 @audio_option
 @click.option("--rounds", type=click.IntRange(3), default=30, show_default=True, help="Timed rounds, interleaved.")
 @seed_option

@@ -10,7 +10,9 @@ import pytest
 
 from benchmarks import latency, memory
 from benchmarks.benchmark import benchmark
+from distill.annotation import AXES
 from distill.errors import DistillError
+from teacher.labelling import label
 
 
 @pytest.fixture
@@ -94,6 +96,13 @@ def test_agreement_comes_from_evaluate(make_student, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_timing")
+def test_a_label_table_knows_its_audio(make_student, tmp_path, corpus, quick):
+    label(corpus, output=tmp_path / "labels", teacher="taught", jobs=1)
+    model = make_student(tmp_path / "a.onnx")
+    result = benchmark([model], output=tmp_path / "report", truth=tmp_path / "labels", rounds=1, seconds=(1,))
+    assert result["models"][0]["n_truth"] == 4 and set(result["models"][0]["ccc"]) == set(AXES)
+
+
 class TestRefusedBeforeTheClockRuns:
     def test_a_broken_model_among_good_ones(self, make_student, tmp_path):
         (tmp_path / "broken.onnx").write_bytes(b"no model")
