@@ -95,7 +95,6 @@ def test_agreement_comes_from_evaluate(make_student, tmp_path, monkeypatch):
     assert "0.50" in (tmp_path / "report" / "report.md").read_text()
 
 
-@pytest.mark.usefixtures("no_timing")
 def test_a_label_table_knows_its_audio(make_student, tmp_path, corpus, quick):
     label(corpus, output=tmp_path / "labels", teacher="taught", jobs=1)
     model = make_student(tmp_path / "a.onnx")
@@ -103,6 +102,7 @@ def test_a_label_table_knows_its_audio(make_student, tmp_path, corpus, quick):
     assert result["models"][0]["n_truth"] == 4 and set(result["models"][0]["ccc"]) == set(AXES)
 
 
+@pytest.mark.usefixtures("no_timing")
 class TestRefusedBeforeTheClockRuns:
     def test_a_broken_model_among_good_ones(self, make_student, tmp_path):
         (tmp_path / "broken.onnx").write_bytes(b"no model")
