@@ -42,11 +42,15 @@ class Example:
 
 @dataclass(frozen=True)
 class Clips:
-    """Decoded audio in one file: 16-bit, each clip at its own scale (the student divides level out)."""
+    """Decoded audio in one file: 16-bit, each clip at its own scale (the student divides level out).
+
+    peaks: of each clip as it was recorded, which a teacher may hear.
+    """
 
     pcm: np.ndarray
     offsets: np.ndarray
     targets: np.ndarray
+    peaks: np.ndarray
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -99,14 +103,15 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
     """
     check_disk(folder, bytes_needed=2 * int(sum(e.span.end - e.span.start for e in chosen) * SAMPLING_RATE * 1.02))
     folder.mkdir(parents=True, exist_ok=True)
-    kept, offsets, left_out = [], [0], []
+    kept, offsets, peaks, left_out = [], [0], [], []
     path = folder / "pcm.s16"
     with whole(path) as beside, beside.open("wb") as handle, Progress("decoding", len(chosen), "segments") as progress:
         for example, signal in _decoded(chosen):
             if isinstance(signal, str):
                 left_out.append(Failure(example.file, signal, example.span.start, example.span.end))
             else:
-                handle.write((signal / np.abs(signal).max() * _FULL_SCALE).astype("<i2").tobytes())
+                peaks.append(np.abs(signal).max())
+                handle.write((signal / peaks[-1] * _FULL_SCALE).astype("<i2").tobytes())
                 offsets.append(offsets[-1] + len(signal))
                 kept.append(example)
             progress.advance(audio_seconds=example.span.end - example.span.start, failed=int(isinstance(signal, str)))
@@ -118,7 +123,7 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
     if left_out:
         say(f"{len(left_out)} of {len(chosen)} clips are left out; {folder.parent / 'left_out.csv'} names each")
     pcm = np.memmap(path, dtype="<i2", mode="r")
-    return Clips(pcm, np.array(offsets), np.stack([example.adv for example in kept])), kept
+    return Clips(pcm, np.array(offsets), np.stack([example.adv for example in kept]), np.array(peaks, np.float32)), kept
 
 
 def check_disk(folder: Path, bytes_needed: int) -> None:
@@ -198,7 +203,9 @@ class _Drawing:
         mixed = [self._mixed(drawn, position, rng) for position in range(len(drawn))]
         targets = [target for _, target in mixed]
         if self.annotator is not None:
-            targets = list(annotated([signal for signal, _ in mixed], self.annotator))
+            # The teacher hears each voice as loud as it was: not every one divides the level out.
+            voices = [signal * self.clips.peaks[index] for index, (signal, _) in zip(members, mixed, strict=True)]
+            targets = list(annotated(voices, self.annotator))
         return _tensors([self._wet(signal, rng) for signal, _ in mixed], targets)
 
     def _dry(self, members: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
