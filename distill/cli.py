@@ -28,7 +28,8 @@ COMMANDS = {
 
 #: Which extra brings a package that is missing.
 _EXTRAS = {"pyarrow": "label", "yaml": "label",
-           "torch": "train", "onnx": "train", "safetensors": "train"}  # fmt: skip
+           "torch": "train", "onnx": "train", "safetensors": "train", "timm": "train", "torchvision": "train",
+           "transformers": "train", "huggingface_hub": "train"}  # fmt: skip
 
 
 def find(where: str) -> Any:
