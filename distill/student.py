@@ -27,7 +27,7 @@ class StudentCard:
     name: the architecture. axes: answered axes, the others are NaN; derived: those of them never measured.
     parameters and trainable count numbers; macs_per_second counts multiply-accumulates per second of audio, at 5 s.
     lineage: list of {role, name, revision, licence, data_licence}, from the audio to this file.
-    precision: "float32" or "int8"; None in a file that does not say.
+    precision: "float32", "int8" or what else the layout is quantised to; None in a file that does not say.
     """
 
     name: str

@@ -18,18 +18,17 @@ from students.network import SHORTEST_SECONDS
 
 
 def export_untrained(model: nn.Module, name: str) -> None:
-    """Export `model` and run it at every length of the ladder, and at the shortest.
+    """Export `model` and run it at every length of the ladder, and at the shortest. Its batch norms are changed.
 
     Raises:
         DistillError: it does not export, or the file answers otherwise than torch.
     """
     network = Answering(model, AXES)
-    rng = np.random.default_rng(0)
-    clips = clips_at_lengths([rng.standard_normal(SAMPLING_RATE).astype(np.float32)], count=len(SECONDS))
-    clips.append(clips[0][: int(SHORTEST_SECONDS * SAMPLING_RATE)])
+    clips = synthetic_clips()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "untrained.onnx"
         try:
+            _settle(model, clips[0])
             write_float(network, path)
             rungs = climb(torch_answer(network), {"onnx float": session_answer(path)}, clips)
         except Exception as error:  # torch, its exporter and onnxruntime each raise types of their own
@@ -38,6 +37,30 @@ def export_untrained(model: nn.Module, name: str) -> None:
     broken = first_broken(rungs)
     if broken:
         raise DistillError(f"{name} cannot be exported: the file is off by {broken.max_abs:.2g} from torch")
+
+
+def synthetic_clips() -> list[np.ndarray]:
+    """Noise of every length of the ladder, and of the shortest: float32 [samples] each."""
+    rng = np.random.default_rng(0)
+    clips = clips_at_lengths([rng.standard_normal(SAMPLING_RATE).astype(np.float32)], count=len(SECONDS))
+    return [*clips, clips[0][: int(SHORTEST_SECONDS * SAMPLING_RATE)]]
+
+
+def _settle(model: nn.Module, clip: np.ndarray) -> None:
+    """Let batch norms see a batch: fresh ones hand on what they get, and tens of them in a row let the answers grow
+    into the thousands, where float32 is no longer exact enough to compare."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    halves = torch.from_numpy(clip[: len(clip) // 2 * 2].reshape(2, -1))
+    with torch.no_grad():
+        model.train()(halves * torch.linspace(0.5, 1.0, halves.shape[1]))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
 
 
 def torch_answer(network: nn.Module) -> Answer:

@@ -17,6 +17,8 @@ from distill.options import existing, json_option, output_option, show
 def export(as_json: bool, **options: Any) -> Any:
     """Export a run to ONNX, from raw PCM to A/D/V, checked against torch at eight lengths.
 
+    RUN is a folder of `distill train-student`, or one with the published weights of audeering/wav2small.
+
     \b
     Example:
       distill export runs/w2s --int8 -o student.onnx

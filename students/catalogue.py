@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,11 +12,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
+from students.mobilenet import MobileNet
 from students.network import StudentNetwork
-from students.wav2small import Wav2Small
+from students.wav2small import Wav2Small, Wav2Small17K
 
-#: Every student, with the weights it starts from.
-STUDENTS: dict[str, Callable[[], StudentNetwork]] = {"wav2small": Wav2Small}
+#: Every student, with the weights it starts from. The large MobileNets diverge at the small ones' learning rate.
+STUDENTS: dict[str, Callable[[], StudentNetwork]] = {
+    "wav2small": Wav2Small,
+    "wav2small-17k": Wav2Small17K,
+    "mobilenetv3-small": partial(MobileNet, "mobilenetv3_small_100", learning_rate=3e-3),
+    "mobilenetv3-large": partial(MobileNet, "mobilenetv3_large_100", learning_rate=1e-3),
+    "mobilenetv4-small": partial(MobileNet, "mobilenetv4_conv_small", learning_rate=3e-3),
+    "mobilenetv4-medium": partial(MobileNet, "mobilenetv4_conv_medium", learning_rate=1e-3),
+}
 
 #: The clip on which operations are counted, as in the paper (seconds).
 COUNTED_SECONDS = 5

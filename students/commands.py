@@ -26,9 +26,7 @@ from distill.options import audio_option, device_option, existing, json_option, 
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, 1, min_open=True),
-    default=3e-3,
-    show_default=True,
-    help="Peak learning rate.",
+    help="Peak learning rate [default: the student's own].",
 )
 @click.option(
     "--longest",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,28 @@ SHORTEST_SECONDS = 0.25
 START_SPREAD = 0.1
 
 
+@dataclass(frozen=True)
+class Quantisation:
+    """How a layout is quantised; the exporter asks for nothing else.
+
+    activation_bits: of what the layers hand on, 8 or 16; the first with which the ladder holds. Weights always have 8.
+    percentile: share of an activation's values that its range takes in at 8 bits; None: all that were seen.
+    float_modules: names of modules that stay in float with all that is in them.
+    """
+
+    activation_bits: tuple[int, ...] = (8,)
+    percentile: float | None = None
+    float_modules: tuple[str, ...] = ()
+
+
 class StudentNetwork(nn.Module, ABC):
-    """The contract of the catalogue, the trainer and the exporter."""
+    """The contract of the catalogue, the trainer and the exporter.
+
+    learning_rate: the peak with which the student trains if nobody asks for another. quantisation: to int8.
+    """
+
+    learning_rate: float = 3e-3
+    quantisation: Quantisation = Quantisation()
 
     frontend: LogMel
     head: nn.Linear

@@ -63,7 +63,7 @@ def train_student(
     speaker_from: str | None = None,
     loss: str = "ccc",
     batch_size: int = 32,
-    learning_rate: float = 3e-3,
+    learning_rate: float | None = None,
     longest: float = 6.0,
     mixup: float = Augmentation.mixup,
     online: bool = False,
@@ -80,7 +80,8 @@ def train_student(
     arch: a name from `distill students`. audio: moves the root of the label tables. epochs, max_minutes: when to end
     (default: 30 epochs); with minutes the learning rate follows the time. noise, rir: folders of recordings; without
     them noise and rooms are synthesised. speaker_from: regular expression whose group is the speaker in a file's path.
-    loss: one of `LOSSES`. longest: seconds of a clip that are used. workers: processes that prepare batches.
+    loss: one of `LOSSES`. learning_rate: the peak (default: the student's own). longest: seconds of a clip that are
+    used. workers: processes that prepare batches.
     online: the tables' teacher, opened by `open_teacher`, annotates the voices as training changes and mixes them.
 
     Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, axes, derived, split, n, teacher, licence,
@@ -125,7 +126,7 @@ def train_student(
         share_cores(workers)
         weights = fit(
             model, batches, lambda: clean_batches(clips, np.flatnonzero(held), batch_size), loss=LOSSES[loss],
-            schedule=Schedule(config["epochs"], max_minutes, learning_rate), folder=output, device=where,
+            schedule=Schedule(config["epochs"], max_minutes, config["learning_rate"]), folder=output, device=where,
             precision=number, log=_tensorboard(output) if tensorboard else lambda _: None,
         )  # fmt: skip
         return _finish(output, arch, weights, clips, kept, held, config, computed)
@@ -138,7 +139,9 @@ def _config(given: Mapping[str, Any], tables: Sequence[table.LabelTable]) -> dic
         config["epochs"] = 30
     if config["loss"] not in LOSSES:
         raise DistillError(f"--loss {config['loss']}: there are {', '.join(LOSSES)}")
-    catalogue.build(config["arch"])  # an unknown one is refused before the run folder is begun
+    network = catalogue.build(config["arch"])  # an unknown one is refused before the run folder is begun
+    if config["learning_rate"] is None:
+        config["learning_rate"] = network.learning_rate
     config["labels"] = [label.folder.resolve().as_posix() for label in tables]
     config["labels_sha256"] = [label.digest() for label in tables]
     config["axes"] = [axis for axis in AXES if all(axis in label.info["axes"] for label in tables)]

@@ -1,8 +1,8 @@
-"""Wav2Small: 72K parameters from PCM to arousal, dominance, valence.
+"""Wav2Small in its two published layouts, from PCM to arousal, dominance, valence.
 
 Kounadis-Bastian et al. (2024), "Wav2Small: Distilling Wav2Vec2 to 72K parameters for low-resource speech emotion
-recognition". The body of the paper was not at hand: the layout reproduces its published counts (72,477 parameters,
-0.39 GMAC for 5 s, 250 tokens a second).
+recognition". The body of the paper was not at hand: the 72K layout reproduces its published counts (72,477 parameters,
+0.39 GMAC for 5 s, 250 tokens a second). The 17K layout is that of the model card of audeering/wav2small.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from distill.annotation import AXES
 from students.frontend import Count, LogMel, frames_of, normalise, sample_mask
-from students.network import StudentNetwork
+from students.network import Quantisation, StudentNetwork
 
 
-class Wav2Small(StudentNetwork):
-    """PCM [batch, samples] at 16 kHz -> A/D/V [batch, 3].
+class Vgg7(StudentNetwork):
+    """What both layouts share: log-mel, three convolutions, max-pool, four convolutions.
 
     channels: of every convolution. mels, n_fft, hop: of the front-end (bands, samples, samples).
     """
@@ -29,6 +29,27 @@ class Wav2Small(StudentNetwork):
         self.fine = nn.ModuleList(ConvBlock(before, channels) for before in (1, channels, channels))
         self.coarse = nn.ModuleList(ConvBlock(channels, channels) for _ in range(4))
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+
+    def features(self, pcm: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """pcm: [batch, samples] -> [batch, channels, tokens, mels / 2], and how many tokens of each clip count."""
+        samples = None if lengths is None else sample_mask(lengths, pcm.shape[1])
+        frames = None if lengths is None else frames_of(lengths, self.frontend.n_fft, self.frontend.hop)
+        x = self.frontend(normalise(pcm, samples))[:, None]
+        x = through(self.fine, x, frames)
+        x = self.pool(x)
+        tokens = None if frames is None else halved(frames)
+        return through(self.coarse, x, tokens)[:, : self.channels], tokens
+
+    def tokens(self, samples: int) -> int:
+        """How many tokens the pooling sees for `samples` samples."""
+        return halved(frames_of(samples, self.frontend.n_fft, self.frontend.hop))
+
+
+class Wav2Small(Vgg7):
+    """The paper's, 72K: PCM [batch, samples] at 16 kHz -> A/D/V [batch, 3]."""
+
+    def __init__(self, *, channels: int = 13, mels: int = 26, n_fft: int = 64, hop: int = 32) -> None:
+        super().__init__(channels=channels, mels=mels, n_fft=n_fft, hop=hop)
         self.attention = TimeSoftmaxPooling(channels * halved(mels))
         self.head = nn.Linear(channels * halved(mels), len(AXES))
 
@@ -37,19 +58,35 @@ class Wav2Small(StudentNetwork):
 
         lengths: [batch] in samples; what stands behind them never changes the answer. None: no padding.
         """
-        samples = None if lengths is None else sample_mask(lengths, pcm.shape[1])
-        frames = None if lengths is None else frames_of(lengths, self.frontend.n_fft, self.frontend.hop)
-        x = self.frontend(normalise(pcm, samples))[:, None]
-        x = through(self.fine, x, frames)
-        x = self.pool(x)
-        tokens = None if frames is None else halved(frames)
-        x = through(self.coarse, x, tokens)[:, : self.channels]
+        x, tokens = self.features(pcm, lengths)
         adv: Tensor = self.head(self.attention(x.transpose(1, 2).flatten(2), tokens))
         return adv
 
-    def tokens(self, samples: int) -> int:
-        """How many tokens the pooling sees for `samples` samples."""
-        return halved(frames_of(samples, self.frontend.n_fft, self.frontend.hop))
+
+class Wav2Small17K(Vgg7):
+    """The model card's, called 17K (15,888 parameters): channels are pooled each for itself, and how they go together
+    over the mel bands, their Gram matrix, stands beside them before the head.
+
+    PCM [batch, samples] at 16 kHz -> A/D/V [batch, 3].
+    """
+
+    # The Gram matrix multiplies activations with themselves: rounded to 8 bits it is rounded twice.
+    quantisation = Quantisation(float_modules=("gram",))
+
+    def __init__(self, *, channels: int = 13, mels: int = 26, n_fft: int = 64, hop: int = 32) -> None:
+        super().__init__(channels=channels, mels=mels, n_fft=n_fft, hop=hop)
+        self.attention = ChannelPooling(channels)
+        self.gram = GramBeside()
+        self.head = nn.Linear(channels * (halved(mels) + channels), len(AXES))
+
+    def forward(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """pcm: float32 [batch, samples] -> float32 [batch, 3].
+
+        lengths: [batch] in samples; what stands behind them never changes the answer. None: no padding.
+        """
+        x, tokens = self.features(pcm, lengths)
+        adv: Tensor = self.head(self.gram(self.attention(x, tokens)).flatten(1))
+        return adv
 
 
 #: Channels that a vector unit takes at once: training at 13 is about half as fast as at 16.
@@ -103,6 +140,31 @@ class TimeSoftmaxPooling(nn.Module):
             scores = scores.masked_fill(~sample_mask(tokens, x.shape[1])[..., None], float("-inf"))
         pooled: Tensor = (self.lin(x) * torch.softmax(scores, dim=1)).sum(1)
         return pooled
+
+
+class ChannelPooling(nn.Module):
+    """The same for every mel band apart, by 1x1 convolutions: [batch, channels, tokens, mels] -> [batch, channels,
+    mels]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.lin = nn.Conv2d(channels, channels, kernel_size=1)
+        self.sof = nn.Conv2d(channels, channels, kernel_size=1)
+
+    def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """tokens: [batch], how many of each clip count."""
+        scores = self.sof(x)
+        if tokens is not None:
+            scores = scores.masked_fill(~sample_mask(tokens, x.shape[2])[:, None, :, None], float("-inf"))
+        pooled: Tensor = (self.lin(x) * torch.softmax(scores, dim=2)).sum(2)
+        return pooled
+
+
+class GramBeside(nn.Module):
+    """[batch, channels, mels] -> [batch, channels, mels + channels]: behind them x x^T, not divided by anything."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x @ x.transpose(1, 2)], dim=2)
 
 
 def halved(size: Count) -> Count:

@@ -1,10 +1,11 @@
-"""A tiny trained run. Its head is then fitted in closed form: so few steps teach too little for eight bits to keep."""
+"""Tiny trained runs. Their heads are fitted in closed form: so few steps teach too little for eight bits to keep."""
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained_as(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """trained_as(arch): a finished run of that student; not to be changed."""
+    return functools.cache(lambda arch: _trained(tmp_path_factory.mktemp(arch), arch))
+
+
+@pytest.fixture(scope="session")
 def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The trained run exported: {"float32": an .onnx, "int8": an .onnx}, a .json beside each; not to be changed."""
     folder = tmp_path_factory.mktemp("bundle")
@@ -50,12 +57,12 @@ def run(trained: Path, tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "run"
 
 
-def _trained(folder: Path) -> Path:
+def _trained(folder: Path, arch: str = "wav2small") -> Path:
     labels, how = _labels(folder), {"device": "cpu", "precision": "float32"}
     with pytest.MonkeyPatch.context() as one_core:
         one_core.setattr(os, "cpu_count", lambda: 1)  # one thread, and so the same weights everywhere
-        train_student(labels, output=folder / "run", epochs=2, batch_size=4, workers=0, longest=0.5, **how)
-    _fit_head(folder / "run", table.read(labels))
+        train_student(labels, arch=arch, output=folder / "run", epochs=2, batch_size=4, workers=0, longest=0.5, **how)
+    _fit_head(folder / "run", table.read(labels), arch)
     return folder / "run"
 
 
@@ -87,10 +94,10 @@ def _noise(rng: np.random.Generator, seconds: float, dark: float, pulse: float) 
     return np.asarray(0.5 * noise * beat / np.abs(noise * beat).max(), np.float32)
 
 
-def _fit_head(run: Path, labels: table.LabelTable) -> None:
+def _fit_head(run: Path, labels: table.LabelTable, arch: str) -> None:
     """Ridge regression of the labels on what the pooling hands to the head; batch norms take the clips' statistics."""
     weights = load_file(run / runs.WEIGHTS)
-    model = build("wav2small")
+    model = build(arch)
     model.load_state_dict(weights)
     signals = [read(labels.root / file)[: int(SHORTEST * SAMPLING_RATE)] for file in labels.column("file")]
     batch, target = torch.from_numpy(np.stack(signals)), torch.nan_to_num(torch.from_numpy(labels.adv), nan=0.5)
@@ -101,7 +108,7 @@ def _fit_head(run: Path, labels: table.LabelTable) -> None:
     seen: list[torch.Tensor] = []
     with torch.no_grad():
         model.train()(batch)
-        model.eval().attention.register_forward_hook(lambda _, __, pooled: seen.append(pooled))
+        model.eval().head.register_forward_pre_hook(lambda _, pooled: seen.extend(pooled))
         model(batch)
         (pooled,) = seen
         centred = pooled - pooled.mean(0)

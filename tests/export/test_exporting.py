@@ -130,8 +130,8 @@ def test_exporting_again_gives_the_same_bytes_and_leaves_nothing_else(trained, b
 
 
 def test_broken_ladder_writes_only_the_ladder(trained, tmp_path, monkeypatch):
-    def swap_axes(float_path, path, clips):
-        write_int8(float_path, path, clips)
+    def swap_axes(float_path, path, *how, **options):
+        write_int8(float_path, path, *how, **options)
         model = onnx.load(path)
         (head,) = (tensor for tensor in model.graph.initializer if tensor.name.endswith("head.weight"))
         swapped = onnx.numpy_helper.to_array(head)[[2, 1, 0]]

@@ -1,21 +1,16 @@
-"""Wav2Small against the published counts and against a reference forward that shares no code with it."""
+"""Both layouts of Wav2Small against the published counts and against references that share no code with them."""
 
 from __future__ import annotations
-
-import json
 
 import librosa
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from torch.nn import functional as F
 
 from distill.audio import padded
 from students import wav2small
-from students.catalogue import STUDENTS, build, figures
-from students.commands import students
-from students.wav2small import Wav2Small
+from students.wav2small import Wav2Small, Wav2Small17K
 
 LENGTHS = (4000, 5217, 16000, 23456, 48000)
 TOLERANCE = 1e-4
@@ -23,9 +18,18 @@ TOLERANCE = 1e-4
 
 @pytest.fixture(scope="module")
 def network() -> Wav2Small:
+    return drawn(Wav2Small)
+
+
+@pytest.fixture(scope="module")
+def small_network() -> Wav2Small17K:
+    return drawn(Wav2Small17K)
+
+
+def drawn(kind):
     """Random weights that answer differently to different clips; batch norms hold what they saw, not 0 and 1."""
     torch.manual_seed(7)
-    model = Wav2Small()
+    model = kind()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # a plain average
@@ -56,7 +60,36 @@ def reference(
     log: str = "10 log10", masked: bool = True, count: int | None = None, swapped: bool = False,
 ) -> np.ndarray:  # fmt: skip
     """One clip by the published description. count: samples of it that are audio, the rest being padding."""
-    count = len(pcm) if count is None or not masked else count
+    image = trunk(weights, pcm, power=power, floor=floor, log=log, count=count if masked else None)
+    tokens = image[0].permute(1, 0, 2).reshape(image.shape[2], -1)
+    scores = F.linear(tokens, weights["attention.sof.weight"], weights["attention.sof.bias"])
+    values = F.linear(tokens, weights["attention.lin.weight"], weights["attention.lin.bias"])
+    pooled = (values * F.softmax(scores, dim=0)).sum(0)
+    adv = F.linear(pooled, weights["head.weight"], weights["head.bias"]).numpy()
+    return adv[[1, 0, 2]] if swapped else adv
+
+
+def reference_17k(
+    weights: dict[str, torch.Tensor], pcm: np.ndarray, *, count: int | None = None, masked: bool = True,
+    gram: str = "of channels", beside: str = "each channel", swapped: bool = False,
+) -> np.ndarray:  # fmt: skip
+    """One clip by the model card."""
+    image = trunk(weights, pcm, count=count if masked else None)
+    scores = F.conv2d(image, weights["attention.sof.weight"], weights["attention.sof.bias"])
+    values = F.conv2d(image, weights["attention.lin.weight"], weights["attention.lin.bias"])
+    pooled = (values * F.softmax(scores, dim=2)).sum(2)[0]
+    by = {"of channels": pooled @ pooled.T, "of bands": pooled.T @ pooled, "divided": pooled @ pooled.T / 13}[gram]
+    joined = {"each channel": torch.cat([pooled, by], 1), "at the end": torch.cat([pooled, by], 0)}[beside]
+    adv = F.linear(joined.flatten(), weights["head.weight"], weights["head.bias"]).numpy()
+    return adv[[1, 0, 2]] if swapped else adv
+
+
+def trunk(
+    weights: dict[str, torch.Tensor], pcm: np.ndarray, *, power: int = 2, floor: float = 1e-10,
+    log: str = "10 log10", count: int | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """[1, channels, tokens, bands]: what both layouts have in common."""
+    count = len(pcm) if count is None else count
     x = pcm[:count].astype(np.float64)
     x = (x - x.mean()) / np.sqrt(x.var() + 1e-7)
     x = np.concatenate([x, np.zeros(len(pcm) - count)])[:count]
@@ -68,13 +101,7 @@ def reference(
     image = torch.from_numpy({"10 log10": 10 * np.log10(mel), "ln": np.log(mel)}[log]).float()[None, None]
     image = blocks(weights, "fine", 3, image)
     image = F.max_pool2d(image, 3, 2, 1)
-    image = blocks(weights, "coarse", 4, image)
-    tokens = image[0].permute(1, 0, 2).reshape(image.shape[2], -1)
-    scores = F.linear(tokens, weights["attention.sof.weight"], weights["attention.sof.bias"])
-    values = F.linear(tokens, weights["attention.lin.weight"], weights["attention.lin.bias"])
-    pooled = (values * F.softmax(scores, dim=0)).sum(0)
-    adv = F.linear(pooled, weights["head.weight"], weights["head.bias"]).numpy()
-    return adv[[1, 0, 2]] if swapped else adv
+    return blocks(weights, "coarse", 4, image)
 
 
 def blocks(weights: dict[str, torch.Tensor], name: str, number: int, image: torch.Tensor) -> torch.Tensor:
@@ -90,23 +117,9 @@ def answer(network: Wav2Small, pcm: np.ndarray) -> np.ndarray:
     return network(torch.from_numpy(pcm)[None])[0].numpy()
 
 
-def test_has_the_published_counts():
-    counted = figures("wav2small")
-    assert (counted.parameters, counted.trainable) == (72_477, 67_395)
-    assert counted.macs_per_second == pytest.approx(77.6e6, rel=1e-3)
-    assert counted.tokens_per_second == 250
-    assert 1000 / counted.hop_ms == 500
-
-
 def test_front_end_is_frozen_and_counted():
     frozen = {name: p.numel() for name, p in Wav2Small().named_parameters() if not p.requires_grad}
     assert frozen == {"frontend.real": 33 * 64, "frontend.imaginary": 33 * 64, "frontend.mel": 33 * 26}
-
-
-def test_students_command_lists_every_student():
-    rows = json.loads(CliRunner().invoke(students, ["--json"]).stdout)
-    assert [row["name"] for row in rows] == list(STUDENTS)
-    assert set(rows[0]) == {"name", "parameters", "trainable", "macs_per_second", "tokens_per_second", "hop_ms"}
 
 
 @pytest.mark.parametrize("samples", LENGTHS)
@@ -145,6 +158,35 @@ def test_reference_tells_a_lost_mask(network):
     assert np.abs(masked - lost).max() > 100 * TOLERANCE
 
 
+@pytest.mark.parametrize("samples", LENGTHS)
+def test_17k_agrees_with_the_reference(small_network, samples):
+    pcm = noise(samples)
+    assert np.abs(answer(small_network, pcm) - reference_17k(small_network.state_dict(), pcm)).max() < TOLERANCE
+
+
+def test_17k_agrees_with_the_reference_in_a_mixed_batch(small_network):
+    batch = torch.from_numpy(padded([noise(samples) for samples in LENGTHS]))
+    with torch.inference_mode():
+        together = small_network(batch, torch.tensor(LENGTHS)).numpy()
+    weights = small_network.state_dict()
+    alone = np.stack([reference_17k(weights, noise(samples)) for samples in LENGTHS])
+    assert np.abs(together - alone).max() < TOLERANCE
+    lost = reference_17k(weights, batch[2].numpy(), count=LENGTHS[2], masked=False)
+    assert np.abs(together[2] - lost).max() > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "fault", [{"swapped": True}, {"gram": "of bands"}, {"gram": "divided"}, {"beside": "at the end"}],
+    ids=lambda fault: " ".join(map(str, next(iter(fault.items())))),
+)  # fmt: skip
+def test_reference_tells_wrong_17k_layouts(small_network, fault):
+    """The matrix of channels is symmetric: transposed it is that of bands which is another one."""
+    for samples in LENGTHS:
+        pcm = noise(samples)
+        wrong = reference_17k(small_network.state_dict(), pcm, **fault)
+        assert np.abs(answer(small_network, pcm) - wrong).max() > 100 * TOLERANCE
+
+
 @pytest.mark.parametrize("garbage", [0.0, 1e4, float("nan"), float("inf")])
 def test_padding_never_changes_the_answer(network, garbage):
     signals = [noise(samples) for samples in LENGTHS]
@@ -181,13 +223,6 @@ def test_tokens_counts_what_the_pooling_sees(network, samples):
     assert seen == [network.tokens(samples)]
 
 
-def test_build_refuses_an_unknown_student():
-    from distill.errors import DistillError
-
-    with pytest.raises(DistillError, match="wav3small: no such student; there are wav2small"):
-        build("wav3small")
-
-
 def test_channels_filled_up_while_training_change_nothing(monkeypatch):
     torch.manual_seed(3)
     plain, filled = Wav2Small(), Wav2Small()
@@ -201,10 +236,3 @@ def test_channels_filled_up_while_training_change_nothing(monkeypatch):
             assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-5 * one.grad.abs().max()), name
     for one, other in zip(plain.buffers(), filled.buffers(), strict=True):
         assert torch.allclose(one.float(), other.float(), rtol=1e-5)
-
-
-def test_an_untrained_network_starts_near_the_mean_of_its_targets():
-    torch.manual_seed(0)
-    model = Wav2Small().train()
-    model.start_near(torch.tensor([0.6, 0.4, 0.35]))
-    assert torch.allclose(model(torch.randn(8, 8000)).mean(0), torch.tensor([0.6, 0.4, 0.35]), atol=0.2)

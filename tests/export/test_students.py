@@ -1,0 +1,52 @@
+"""Every student through its own quantisation, with the ladder's real limits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from distill.student import Student
+from export.exporting import PRECISIONS, export
+from export.int8 import front_end, within
+from students.catalogue import STUDENTS, build
+
+#: One of each kind is quick; the others take their time.
+QUICK = ("wav2small-17k", "mobilenetv4-small")
+OTHERS = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in STUDENTS if name != "wav2small"
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_ladder_holds_to_int8(name, trained_as, tmp_path):
+    run, path = trained_as(name), tmp_path / "s.onnx"
+    told = export(run, output=path, int8=True)
+    assert [(rung["rung"], rung["passed"]) for rung in told["ladder"]] == [("onnx float", True), ("onnx int8", True)]
+    assert told["ladder"][1]["max_abs"] > 1e-5, "off by nothing at all, it would not be quantised"
+    assert told["precision"] == Student(path).card.precision
+    assert told["precision"] in [PRECISIONS[bits] for bits in build(name).quantisation.activation_bits]
+    parts = json.loads(path.with_suffix(".json").read_text())["byte_table"]
+    assert sum(parts.values()) == path.stat().st_size
+    assert parts["weights"] + parts["scales_and_zero_points"] < 0.4 * 4 * told["trainable"]
+    _answers_at_any_length(path)
+    if name == "wav2small-17k":
+        _gram_is_float(path)
+
+
+def _answers_at_any_length(path: Path) -> None:
+    student, rng = Student(path), np.random.default_rng(0)
+    for batch, samples in ((3, 4000), (1, 960_000)):
+        assert np.isfinite(student(rng.standard_normal((batch, samples)).astype(np.float32))).all()
+
+
+def _gram_is_float(path: Path) -> None:
+    model = onnx.load(path)
+    inside = set(within(model, ("gram",)))
+    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.name in inside]
+    assert len(products) == 1 and not set(front_end(model)) & inside
+    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    assert "DequantizeLinear" not in {made_by.get(name) for name in products[0].input}
