@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from distill.options import existing, json_option, output_option, show
+from distill.options import existing, json_option, licence_option, output_option, show
 
 
 @click.command()
 @click.argument("run", type=existing)
 @output_option("The ONNX file; its JSON is written beside it.")
 @click.option("--int8", is_flag=True, help="Quantise to int8, calibrated on the run's own clips.")
+@licence_option
 @json_option
 def export(as_json: bool, **options: Any) -> Any:
     """Export a run to ONNX, from raw PCM to A/D/V, checked against torch at eight lengths.

@@ -15,6 +15,7 @@ from torch import nn
 from distill import runs
 from distill.errors import DistillError
 from distill.files import whole, write_json
+from distill.licences import require
 from distill.progress import say
 from export.card import describe, metadata
 from export.check import session_answer, synthetic_clips, torch_answer
@@ -38,11 +39,14 @@ PRECISIONS = {8: "int8", 16: "int8 weights, 16-bit activations"}
 CALIBRATION_CLIPS = 100
 
 
-def export(run: str | Path, *, output: str | Path, int8: bool = False) -> dict[str, Any]:
+def export(
+    run: str | Path, *, output: str | Path, int8: bool = False, require_licence: str | None = None
+) -> dict[str, Any]:
     """Export a trained run to `output` (.onnx) with its .json beside it; `int8` quantises the trunk.
 
     run: a run folder, or one with the published weights of audeering/wav2small. These bring no clips: they are checked
-    on synthetic ones, and cannot be quantised.
+    on synthetic ones, and cannot be quantised. require_licence: a kind (`distill.licences.KINDS`) that the student's
+    licences may not exceed.
 
     The ladder (torch, ONNX float, ONNX int8 at eight lengths on the run's held-out clips) is climbed every time; a
     bundle whose ladder breaks is not written, only the ladder.
@@ -51,12 +55,14 @@ def export(run: str | Path, *, output: str | Path, int8: bool = False) -> dict[s
     ladder: [{rung, max_abs, ccc, n, passed}], byte_table, calibrated_on, ...}.
 
     Raises:
+        Refused: a licence is too strict.
         DistillError: no finished run, tensors that do not fit, an output that is no .onnx, no clips to calibrate with,
             or a broken ladder.
     """
     run, output = Path(run), Path(output)
     _check_output(output)
     model, config, held_out = _open(run, int8)
+    require(require_licence, {"the student": config["licence"], "what it was trained on": config["data_licence"]})
     network = Answering(model, config["axes"])
     checks = clips_at_lengths([clip.signal for clip in held_out]) if held_out else synthetic_clips()
     calibration = runs.read_clips(run, "calibrate")[:CALIBRATION_CLIPS] if int8 else []

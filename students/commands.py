@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from distill.options import audio_option, device_option, existing, json_option, output_option, seed_option, show
+from distill.options import (
+    audio_option,
+    device_option,
+    existing,
+    json_option,
+    licence_option,
+    output_option,
+    seed_option,
+    show,
+)
 
 
 @click.command("train-student")
@@ -37,6 +46,7 @@ from distill.options import audio_option, device_option, existing, json_option, 
 )
 @click.option("--mixup", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of clips mixed.")
 @click.option("--online", is_flag=True, help="The tables' teacher annotates the audio as training changes it.")
+@licence_option
 @seed_option
 @device_option
 @click.option(

@@ -22,7 +22,7 @@ from distill.learning.device import choose_device, choose_precision, keep_freed_
 from distill.learning.loop import Schedule, answers, fit
 from distill.learning.loss import LOSSES
 from distill.learning.splits import groups_of, held_out
-from distill.licences import strictest
+from distill.licences import require, strictest
 from distill.metrics import agreement
 from distill.perturb import surroundings
 from distill.progress import say
@@ -44,7 +44,8 @@ from students.data import (
 TRAVELLING = 400
 
 #: Arguments that do not decide the outcome, and those that `config.yaml` tells otherwise.
-_NO_PART_OF_CONFIG = ("labels", "output", "export_check", "open_teacher", "tensorboard", "workers")
+_NO_PART_OF_CONFIG = ("labels", "output", "export_check", "open_teacher", "tensorboard", "workers",
+                      "require_licence")  # fmt: skip
 
 #: Tries to export an untrained network, so that what cannot be exported is known before the hours of training.
 ExportCheck = Callable[[nn.Module, str], None]
@@ -67,6 +68,7 @@ def train_student(
     longest: float = 6.0,
     mixup: float = Augmentation.mixup,
     online: bool = False,
+    require_licence: str | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
@@ -82,13 +84,14 @@ def train_student(
     them noise and rooms are synthesised. speaker_from: regular expression whose group is the speaker in a file's path.
     loss: one of `LOSSES`. learning_rate: the peak (default: the student's own). longest: seconds of a clip that are
     used. workers: processes that prepare batches.
+    require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not exceed.
     online: the tables' teacher, opened by `open_teacher`, annotates the voices as training changes and mixes them.
 
     Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, axes, derived, split, n, teacher, licence,
     data_licence, seconds}, on held-out speakers, against the teacher.
 
     Raises:
-        Refused: `output` holds another run, or another process writes there.
+        Refused: a licence is too strict, `output` holds another run, or another process writes there.
         DistillError: labels, audio, disk or export cannot work; said before the first step.
     """
     output = Path(output)
@@ -98,6 +101,7 @@ def train_student(
     for label in tables:
         table.check_info(label.folder, label.info, table.REQUIRED_TO_TEACH)
     config = _config(given, tables)
+    require(require_licence, {"the student": config["licence"], "what it learns from": config["data_licence"]})
     with sole_writer(output):
         runs.begin(output, config)
         finished = runs.read_result(output)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from distill import runs
-from distill.errors import DistillError
+from distill.errors import DistillError, Refused
 from distill.files import sha256_of, write_text
 from distill.student import Student
 from export import exporting
@@ -179,3 +179,10 @@ def test_run_that_lost_its_clips_is_one_line(run, tmp_path):
     shutil.rmtree(run / "calibration")
     with pytest.raises(DistillError, match=r"clips\.json: no such file"):
         export(run, output=tmp_path / "s.onnx")
+
+
+def test_a_licence_that_is_too_strict_is_refused(trained, tmp_path):
+    with pytest.raises(Refused, match=r"the student: CC-BY-NC-SA-4\.0 is non-commercial, and permissive is required"):
+        export(trained, output=tmp_path / "s.onnx", require_licence="permissive")
+    assert not list(tmp_path.iterdir())
+    assert export(trained, output=tmp_path / "s.onnx", require_licence="non-commercial")["licence"] == "CC-BY-NC-SA-4.0"

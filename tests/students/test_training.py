@@ -299,3 +299,13 @@ def test_two_tables_are_trained_on_together(labels, own_labels, tmp_path):
     assert result["split"]["train"] + result["split"]["held_out"] == 24
     config = runs.read_config(tmp_path / "run")
     assert [entry["role"] for entry in config["lineage"]] == ["teacher", "audio"]
+
+
+def test_a_licence_that_is_too_strict_is_refused_before_the_run_is_begun(make_labels, tmp_path):
+    labels = make_labels(tmp_path)
+    info = json.loads((labels / "labels.json").read_text())
+    info["teacher"]["data_licence"] = "MSP-Podcast academic licence (restricted)"
+    (labels / "labels.json").write_text(json.dumps(info))
+    with pytest.raises(Refused, match="what it learns from: MSP-Podcast"):
+        train_student(labels, output=tmp_path / "run", require_licence="permissive")
+    assert not (tmp_path / "run").exists()
