@@ -35,10 +35,12 @@ class StudentNetwork(nn.Module, ABC):
     """The contract of the catalogue, the trainer and the exporter.
 
     learning_rate: the peak with which the student trains if nobody asks for another. quantisation: to int8.
+    reduced_on_cpu: whether bfloat16 pays on a processor that multiplies in it.
     """
 
     learning_rate: float = 3e-3
     quantisation: Quantisation = Quantisation()
+    reduced_on_cpu: bool = True
 
     frontend: LogMel
     head: nn.Linear

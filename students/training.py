@@ -111,11 +111,11 @@ def train_student(
         _check_before(arch, output, tables, export_check)
         annotator = _annotator(tables, open_teacher) if online else None
         say(f"the student will be under {config['licence']}, from data under {config['data_licence']}")
-        where = choose_device(device)
-        number = choose_precision(precision, where)
+        torch.manual_seed(seed)
+        network, where = catalogue.build(arch), choose_device(device)
+        number = choose_precision(precision, where, reduced_on_cpu=network.reduced_on_cpu)
         computed = {"device": where.type, "precision": str(number).removeprefix("torch.")}
         around = _around(noise, rir, seed)
-        torch.manual_seed(seed)
         clips, kept, held = _data(tables, audio, speaker_from, output, seed)
         say(f"{arch} on {where.type} in {computed['precision']}: {len(clips)} clips, {held.sum()} held out")
         batches = TrainingBatches(
@@ -123,7 +123,6 @@ def train_student(
             augmentation=replace(ONLINE if online else Augmentation(), mixup=mixup), batch_size=batch_size,
             longest=longest, seed=seed, workers=workers, annotator=annotator,
         )  # fmt: skip
-        network = catalogue.build(arch)
         network.start_near(_mean_target(clips.targets[~held]))
         model = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         keep_freed_memory()

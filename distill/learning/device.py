@@ -28,11 +28,13 @@ def choose_device(wanted: str = "auto") -> torch.device:
     return torch.device(wanted)
 
 
-def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """float32 or bfloat16; "auto" takes bfloat16 where the processor multiplies in it."""
+def choose_precision(wanted: str, device: torch.device, *, reduced_on_cpu: bool = True) -> torch.dtype:
+    """float32 or bfloat16; "auto" takes bfloat16 where the processor multiplies in it, and the network gains by it."""
     if wanted != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
-    native = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    native = device.type == "cuda" or (
+        device.type == "cpu" and reduced_on_cpu and torch.cpu._is_avx512_bf16_supported()
+    )
     return torch.bfloat16 if native else torch.float32
 
 
