@@ -1,12 +1,12 @@
-"""What is to be treated: a folder, one file, or a manifest, as a list of segments with the columns they came with."""
+"""What is to be treated: a folder, one file, or a manifest, as a stream of segments with the columns they came with."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from distill.naming import Names
 
 #: Columns that say which segment a row is; every other column is carried along.
 KEYS = ("file", "start", "end")
+
+_FAILURE_COLUMNS = ("file", "reason", "start", "end")
 
 _MANIFESTS = (".csv", ".jsonl", ".parquet")
 
@@ -65,16 +67,39 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    write_csv(path, ("file", "reason", "start", "end"), [(f.file, f.reason, f.start, f.end) for f in failures])
+    write_csv(path, _FAILURE_COLUMNS, map(astuple, failures))
+
+
+class FailureLog:
+    """A CSV of failures that grows as they come: an interrupted run leaves them. No file where there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.count = path, 0
+        path.unlink(missing_ok=True)
+
+    def add(self, failures: Iterable[Failure]) -> None:
+        for failure in failures:
+            with self.path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as handle:
+                writer = csv.writer(handle)
+                if not self.count:
+                    writer.writerow(_FAILURE_COLUMNS)
+                writer.writerow(astuple(failure))
+            self.count += 1
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Segments below one root, and what could not even be listed."""
+    """What a source holds below one root: segments, and failures where something could not even be listed.
+
+    Iterating lists anew, in the same order, one row at a time: a source may have more rows than fit in memory. A
+    segment may come twice.
+    """
 
     root: Path
-    segments: list[Segment]
-    failures: list[Failure]
+    _entries: Callable[[], Iterator[Segment | Failure]]
+
+    def __iter__(self) -> Iterator[Segment | Failure]:
+        return self._entries()
 
 
 @dataclass(frozen=True)
@@ -88,14 +113,14 @@ class Cut:
 def list_segments(
     source: Path, *, audio: Path | None = None, cut: Cut, where: Mapping[str, str] | None = None
 ) -> Listing:
-    """List the segments of a folder (searched through), an audio file, or a CSV / JSONL / Parquet manifest.
+    """The segments of a folder (searched through), an audio file, or a CSV / JSONL / Parquet manifest.
 
     A manifest has `file` (or AudioFolder's `file_name`) and may have `start` and `end` in seconds; names are looked
     for below `audio`, by default the manifest's own folder. A folder with AudioFolder's `metadata.csv` is read by it.
     where: {column: value}; rows of the manifest that have other values are left out.
 
     Raises:
-        DistillError: no such source, an empty folder, a manifest with a missing column or a bad time.
+        DistillError: no such source, an empty folder; while it is read: a manifest with a missing column or a bad time.
     """
     if not source.exists():
         raise DistillError(f"{source}: no such file or folder")
@@ -103,14 +128,15 @@ def list_segments(
     if source.is_dir() and metadata.is_file() and "file_name" in _header(metadata):
         source = metadata
     if source.is_file() and source.suffix.lower() in _MANIFESTS:
-        return _listed(audio or source.parent, _selected(read_rows(source), where, source), cut)
+        root = audio or source.parent
+        return Listing(root, lambda: _listed(root, _selected(iterate_rows(source), where, source), cut))
     if where:
         raise DistillError(f"{source}: --where chooses rows of a manifest, and this is none")
     root = source if source.is_dir() else source.parent
     names = audio_files(source) if source.is_dir() else [source.name]
     if not names:
         raise DistillError(f"{source}: no audio in it (looked for {', '.join(SUFFIXES)})")
-    return _listed(root, [{"file": name} for name in names], cut)
+    return Listing(root, lambda: _listed(root, ({"file": name} for name in names), cut))
 
 
 def audio_files(folder: Path) -> list[str]:
@@ -128,17 +154,28 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises:
         DistillError: it cannot be read, has no rows, or lacks `file`, or a time is no number or ends before its start.
     """
+    return list(iterate_rows(path))
+
+
+def iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The same, one at a time.
+
+    Raises:
+        DistillError: as `read_rows`, when the row in question is reached.
+    """
+    number = 0
     try:
-        rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}[path.suffix.lower()](path)
+        readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+        for number, row in enumerate(readers[path.suffix.lower()](path), start=1):
+            yield _keyed(row, f"{path}, row {number}")
     except KeyError:
         raise DistillError(f"{path}: a manifest is a .csv, .jsonl or .parquet file") from None
     except FileNotFoundError:
         raise DistillError(f"{path}: no such file") from None
     except (ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DistillError(f"{path}: cannot be read ({error})") from None
-    if not rows:
+    if not number:
         raise DistillError(f"{path}: has no rows")
-    return [_keyed(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def select(rows: list[dict[str, Any]], where: Mapping[str, str], source: Path) -> list[dict[str, Any]]:
@@ -147,17 +184,25 @@ def select(rows: list[dict[str, Any]], where: Mapping[str, str], source: Path) -
     Raises:
         DistillError: a column that no row has, or no row left.
     """
-    unknown = [column for column in where if column not in rows[0]]
-    if unknown:
-        raise DistillError(f"{source}: no column {unknown[0]!r} to choose by; it has {', '.join(rows[0])}")
-    chosen = [row for row in rows if all(str(row.get(column)) in value.split("|") for column, value in where.items())]
+    return list(_selected(rows, where, source))
+
+
+def _selected(
+    rows: Iterable[dict[str, Any]], where: Mapping[str, str] | None, source: Path
+) -> Iterator[dict[str, Any]]:
+    wanted = {column: value.split("|") for column, value in (where or {}).items()}
+    chosen = 0
+    for number, row in enumerate(rows):
+        unknown = [column for column in wanted if column not in row] if number == 0 else []
+        if unknown:
+            raise DistillError(f"{source}: no column {unknown[0]!r} to choose by; it has {', '.join(row)}")
+        if all(str(row.get(column)) in values for column, values in wanted.items()):
+            chosen += 1
+            yield row
     if not chosen:
-        raise DistillError(f"{source}: no row with {', '.join(f'{key}={value}' for key, value in where.items())}")
-    return chosen
-
-
-def _selected(rows: list[dict[str, Any]], where: Mapping[str, str] | None, source: Path) -> list[dict[str, Any]]:
-    return select(rows, where, source) if where else rows
+        raise DistillError(
+            f"{source}: no row with {', '.join(f'{key}={value}' for key, value in (where or {}).items())}"
+        )
 
 
 def _header(path: Path) -> Sequence[str]:
@@ -165,22 +210,27 @@ def _header(path: Path) -> Sequence[str]:
         return next(csv.reader(handle), [])
 
 
-def _csv_rows(path: Path) -> list[dict[str, Any]]:
+def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(newline="", encoding="utf-8-sig") as handle:
-        return list(csv.DictReader(handle, strict=True))
+        yield from csv.DictReader(handle, strict=True)
 
 
-def _jsonl_rows(path: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("a line is no JSON object")
-    return rows
+def _jsonl_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="\n") as handle:
+        for line in handle:
+            row = json.loads(line) if line.strip() else {}
+            if not isinstance(row, dict):
+                raise ValueError("a line is no JSON object")
+            if line.strip():
+                yield row
 
 
-def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet
 
-    return list(pyarrow.parquet.read_table(path).to_pylist())
+    with pyarrow.parquet.ParquetFile(path) as opened:
+        for batch in opened.iter_batches(batch_size=4096):
+            yield from batch.to_pylist()
 
 
 def _keyed(row: dict[str, Any], at: str) -> dict[str, Any]:
@@ -211,20 +261,17 @@ def _seconds(value: Any, key: str, at: str) -> float | None:
     return number
 
 
-def _listed(root: Path, rows: Sequence[dict[str, Any]], cut: Cut) -> Listing:
+def _listed(root: Path, rows: Iterable[dict[str, Any]], cut: Cut) -> Iterator[Segment | Failure]:
     resolved = lru_cache(maxsize=1)(lambda: Names(audio_files(root)))  # the folder is searched only if a name needs it
-    segments: list[Segment] = []
-    failures: list[Failure] = []
     for row in rows:
         try:
-            segments += _segments_of(row, root, resolved, cut)
+            yield from _segments_of(row, root, resolved, cut)
         except AudioError as error:
-            failures.append(Failure(str(row["file"]), str(error), row.get("start"), row.get("end")))
+            yield Failure(str(row["file"]), str(error), row.get("start"), row.get("end"))
         except OSError as error:  # vanished since it was found, or a name that the file system cannot hold
             vanished = isinstance(error, FileNotFoundError)
             reason = "no such file" if vanished else f"cannot be read: {error.strerror or error}"
-            failures.append(Failure(str(row["file"]), reason, row.get("start"), row.get("end")))
-    return Listing(root, _once(segments), failures)
+            yield Failure(str(row["file"]), reason, row.get("start"), row.get("end"))
 
 
 def _segments_of(row: dict[str, Any], root: Path, names: Any, cut: Cut) -> Iterator[Segment]:
@@ -252,11 +299,3 @@ def _encodable(file: str) -> None:
         file.encode("utf-8")
     except UnicodeEncodeError:
         raise AudioError("its name is not valid UTF-8; rename it") from None
-
-
-def _once(segments: Sequence[Segment]) -> list[Segment]:
-    """A segment that is listed twice is treated once; its first row's columns hold."""
-    first: dict[tuple[str, float, float], Segment] = {}
-    for segment in segments:
-        first.setdefault(segment.key, segment)
-    return list(first.values())

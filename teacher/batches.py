@@ -18,7 +18,7 @@ from distill.errors import AudioError, DistillError
 from distill.files import sha256_of
 from distill.manifest import Failure, Segment
 
-#: Segments that are computed, and committed as one part, together.
+#: Segments that are decoded and answered together, where the teacher does not say otherwise.
 BATCH = 32
 
 #: Bytes from the middle of a file by which likely copies of it are brought into the same batch.
@@ -33,15 +33,23 @@ class Outcome:
     failures: list[Failure]
 
 
-def plan(segments: Sequence[Segment], root: Path) -> list[list[Segment]]:
-    """Batches, from the segment list alone. Segments that may be the same audio stand together, to be computed once."""
+def clips_together(annotator: Annotator) -> int:
+    """How many clips a teacher is best asked at once: a slow one says so itself (`together`), since what it has
+    answered is on disk only when its batch is done."""
+    return int(getattr(annotator, "together", BATCH))
+
+
+def plan(segments: Sequence[Segment], root: Path, together: int = BATCH) -> list[list[Segment]]:
+    """Batches of at most `together`, from the segment list alone. Segments that may be the same audio stand in one, to
+    be computed once; within that, clips of like length follow one another, so that little is padded."""
     by_size: dict[tuple[int, float, float], list[Segment]] = {}
     for segment in sorted(segments, key=lambda segment: segment.key):
         by_size.setdefault((segment.size, segment.start, segment.end), []).append(segment)
     groups = [group for same_size in by_size.values() for group in _likely_copies(same_size, root)]
+    groups.sort(key=lambda group: -group[0].seconds)  # the longest first: what will not fit is known early
     batches: list[list[Segment]] = [[]]
     for group in groups:
-        if batches[-1] and len(batches[-1]) + len(group) > BATCH:
+        if batches[-1] and len(batches[-1]) + len(group) > together:
             batches.append([])
         batches[-1] += group
     return [batch for batch in batches if batch]

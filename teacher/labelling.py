@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from distill import table
 from distill.annotation import Annotator
 from distill.errors import DistillError, Refused
 from distill.files import sole_writer
 from distill.licences import UNKNOWN, require
-from distill.manifest import Cut, Listing, Segment, list_segments, write_failures
+from distill.manifest import Cut, Failure, FailureLog, Listing, list_segments
 from distill.progress import Progress, say
-from teacher.batches import Outcome, plan
+from teacher.batches import clips_together, plan
 from teacher.catalogue import DEFAULT, card_of
+from teacher.work import Work, files_of, gone, known_of, outdated, spool
 from teacher.workers import Asked, annotate_batches, opened
+from teacher.writing import Writer
 
 #: Where a table names what could not be labelled.
 FAILED = "failed.csv"
+
+#: Where the listing lies while a run lasts.
+_SPOOL = ".listing-"
 
 
 def label(
@@ -62,20 +66,27 @@ def label(
     annotator = opened(teacher, device)
     cut = _cut(window, hop, annotator)
     listing = list_segments(source, audio=audio, cut=cut, where=where)
+    asked = Asked(listing.root, teacher, device, embeddings)
     with sole_writer(output):
         arguments = _arguments(source, cut, where, teacher, annotator, audio_licence, embeddings=embeddings)
         info = _described(output, annotator, listing, arguments)
-        known = _known(output)
-        changed = _changed(output, known, listing.segments, relabel=relabel)
-        table.write_info(output, info)  # from here on the table is unfinished, whatever happens
-        table.drop_files(output, changed)
-        missing = _missing(listing.segments, [row for row in known if row["file"] not in changed])
-        started = time.monotonic()
-        asked = Asked(listing.root, teacher, device, embeddings)
-        done = _compute(output, plan(missing, listing.root), listing, asked, jobs or _processes(annotator))
-        wall = time.monotonic() - started
-        _close_table(output, info, listing, done)
-    return _summary(listing, missing, done, wall, output)
+        with _spooled(output, listing) as (work, unlisted):
+            _reconcile(output, work, relabel=relabel, info=info)
+            failed = FailureLog(output / FAILED)
+            failed.add(unlisted)
+            started = time.monotonic()
+            done = _compute(output, work, asked, clips_together(annotator), failed, jobs or _processes(annotator))
+            wall = time.monotonic() - started
+            _close_table(output, info, work, failed)
+            return _summary(work, done, failed, wall, output)
+
+
+@dataclass
+class Done:
+    """What a run has labelled: segments, and seconds of audio."""
+
+    segments: int = 0
+    seconds: float = 0.0
 
 
 def _check_licences(wanted: str | None, teacher: str, audio_licence: str) -> None:
@@ -152,85 +163,69 @@ def _refuse_other(output: Path, before: Mapping[str, Any], now: Mapping[str, Any
             )
 
 
-def _known(output: Path) -> list[dict[str, Any]]:
-    """The rows that earlier runs left."""
-    rows = table.read_unfinished(output)
-    return [] if rows is None else list(rows.to_pylist())
+@contextmanager
+def _spooled(output: Path, listing: Listing) -> Iterator[tuple[Work, list[Failure]]]:
+    """The listing on disk, in the table's folder, for as long as it is needed."""
+    for left in output.glob(f"{_SPOOL}*"):  # by a run that was killed
+        left.unlink()
+    path = output / f"{_SPOOL}{os.getpid()}"
+    try:
+        yield spool(listing, path)
+    finally:
+        path.unlink(missing_ok=True)
 
 
-def _changed(
-    output: Path, known: Sequence[Mapping[str, Any]], segments: Sequence[Segment], *, relabel: bool
-) -> set[str]:
-    """Files whose rows no longer hold: the file, or what the manifest says of it, is another than when it was labelled.
+def _reconcile(output: Path, work: Work, *, relabel: bool, info: Mapping[str, Any]) -> None:
+    """Leave out of the work what the table holds, and out of the table what no longer holds.
 
     Raises:
-        Refused: there are some, and `relabel` does not allow to replace them.
+        Refused: a file has changed, and `relabel` does not allow to replace its rows.
     """
-    now = {segment.file: segment for segment in segments}
-    changed = {row["file"] for row in known if row["file"] in now and not _still_holds(row, now[row["file"]])}
-    if changed and not relabel:
+    table.settle(output)
+    known = known_of(output)
+    old = outdated(work, known)
+    if old.any() and not relabel:
+        changed = files_of(output, old)
         raise Refused(
             f"{output}: {min(changed)} has changed since it was labelled ({len(changed)} files in all); --relabel"
         )
-    gone = {row["file"] for row in known if row["file"] not in now}
-    if gone:
-        say(f"{len(gone)} labelled files are no longer in the source ({min(gone)} ...); their rows are kept")
-    return changed
+    lost = gone(work, known)
+    if lost.any():
+        files = files_of(output, lost)
+        say(f"{len(files)} labelled files are no longer in the source ({min(files)} ...); their rows are kept")
+    table.write_info(output, info)  # from here on the table is unfinished, whatever happens
+    if old.any():
+        table.drop_files(output, files_of(output, old))
+        known = known_of(output)
+    work.leave_out(known)
 
 
-def _still_holds(row: Mapping[str, Any], segment: Segment) -> bool:
-    """A row is known by size and time of change, without decoding, and by the columns that the manifest brought."""
-    given = {table.carried_name(name): value for name, value in segment.columns.items()}
-    same_columns = all(str(row.get(name)) == str(value) for name, value in given.items())
-    return (row["size"], row["changed"]) == (segment.size, segment.changed) and same_columns
-
-
-def _missing(segments: Sequence[Segment], known: Sequence[Mapping[str, Any]]) -> list[Segment]:
-    """The segments without a row."""
-    done = {tuple(row[name] for name in table.KEY_COLUMNS) for row in known}
-    return [segment for segment in segments if segment.key not in done]
-
-
-def _compute(output: Path, batches: list[list[Segment]], listing: Listing, asked: Asked, jobs: int) -> list[Outcome]:
-    """Run the batches, commit each as it comes, and keep the list of failures on disk up to date."""
-    outcomes: list[Outcome] = []
-    failures = list(listing.failures)
-    with Progress("labelling", sum(map(len, batches)), "segments") as progress:
-        for batch, outcome in annotate_batches(batches, asked, min(jobs, len(batches))):
-            if outcome.rows:
-                table.write_part(output, _name(batch), outcome.rows)
-            outcomes.append(outcome)
-            failures += outcome.failures
-            write_failures(output / FAILED, failures)
+def _compute(output: Path, work: Work, asked: Asked, together: int, failed: FailureLog, jobs: int) -> Done:
+    """Run the batches, hand their rows to the writer, and name what failed as it comes."""
+    done, total = Done(), int(work.missing.sum())
+    batches = (batch for chunk in work.chunks() for batch in plan(chunk, asked.root, together))
+    with Writer(output) as writer, Progress("labelling", total, "segments") as progress:
+        for batch, outcome in annotate_batches(batches, asked, min(jobs, -(-total // together))):
+            writer.add(outcome.rows)
+            failed.add(outcome.failures)
             seconds = sum(row.end - row.start for row in outcome.rows)
+            done.segments, done.seconds = done.segments + len(outcome.rows), done.seconds + seconds
             progress.advance(len(batch), audio_seconds=seconds, failed=len(outcome.failures))
-    write_failures(output / FAILED, failures)
-    return outcomes
+    return done
 
 
-def _name(batch: Sequence[Segment]) -> str:
-    text = "\n".join(f"{segment.key} {segment.size} {segment.changed}" for segment in batch)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _close_table(output: Path, info: dict[str, Any], work: Work, failed: FailureLog) -> None:
+    rows, seconds = table.count(output)
+    counts = {"segments": work.segments, "rows": rows, "failed": failed.count}
+    table.write_info(output, {**info, "complete": rows > 0, "counts": counts, "audio_seconds": seconds})
 
 
-def _close_table(output: Path, info: dict[str, Any], listing: Listing, done: Sequence[Outcome]) -> None:
-    failed = len(listing.failures) + sum(len(outcome.failures) for outcome in done)
-    rows = table.read_unfinished(output)
-    counts = {"segments": len(listing.segments), "rows": 0 if rows is None else rows.num_rows, "failed": failed}
-    seconds = 0.0 if rows is None else float(np.sum(rows["end"].to_numpy() - rows["start"].to_numpy()))
-    table.write_info(output, {**info, "complete": rows is not None, "counts": counts, "audio_seconds": seconds})
-
-
-def _summary(
-    listing: Listing, missing: Sequence[Segment], done: Sequence[Outcome], wall: float, output: Path
-) -> dict[str, Any]:
-    labelled = sum(len(outcome.rows) for outcome in done)
-    failed = len(listing.failures) + sum(len(outcome.failures) for outcome in done)
-    skipped = len(listing.segments) - len(missing)
-    if failed:
-        say(f"{failed} of {labelled + skipped + failed} segments failed; {output / FAILED} names each")
-    if not labelled and not skipped:
-        raise DistillError(f"nothing was labelled: all {failed} segments failed; {output / FAILED} says why")
-    seconds = sum(row.end - row.start for outcome in done for row in outcome.rows)
-    return {"labelled": labelled, "skipped": skipped, "failed": failed, "audio_seconds": round(seconds, 3),
-            "wall_seconds": round(wall, 3), "output": output}  # fmt: skip
+def _summary(work: Work, done: Done, failed: FailureLog, wall: float, output: Path) -> dict[str, Any]:
+    skipped = work.segments - int(work.missing.sum())
+    if failed.count:
+        total = done.segments + skipped + failed.count
+        say(f"{failed.count} of {total} segments failed; {output / FAILED} names each")
+    if not done.segments and not skipped:
+        raise DistillError(f"nothing was labelled: all {failed.count} segments failed; {output / FAILED} says why")
+    return {"labelled": done.segments, "skipped": skipped, "failed": failed.count,
+            "audio_seconds": round(done.seconds, 3), "wall_seconds": round(wall, 3), "output": output}  # fmt: skip

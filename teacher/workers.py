@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -29,7 +29,9 @@ class Asked:
     embeddings: bool
 
 
-def annotate_batches(batches: list[list[Segment]], asked: Asked, jobs: int) -> Iterator[tuple[list[Segment], Outcome]]:
+def annotate_batches(
+    batches: Iterable[list[Segment]], asked: Asked, jobs: int
+) -> Iterator[tuple[list[Segment], Outcome]]:
     """Every batch with what became of it, as they finish; `jobs` processes, or this one alone.
 
     Raises:
@@ -53,7 +55,7 @@ def annotate_batches(batches: list[list[Segment]], asked: Asked, jobs: int) -> I
 
 
 def _bounded(
-    pool: ProcessPoolExecutor, batches: list[list[Segment]], asked: Asked, ahead: int
+    pool: ProcessPoolExecutor, batches: Iterable[list[Segment]], asked: Asked, ahead: int
 ) -> Iterator[tuple[list[Segment], Outcome]]:
     """Keep at most `ahead` batches under way, so that memory stays bounded; yield them as they finish."""
     waiting = iter(batches)

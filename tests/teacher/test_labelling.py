@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
 import pytest
 import soundfile
 
@@ -141,9 +140,21 @@ def test_clips_that_are_alike_only_in_the_middle_are_no_copies(tmp_path: Path, l
         clip = np.zeros(16_000, np.float32)
         clip[:100] = (number + 1) / 100
         soundfile.write(tmp_path / f"{number:03d}.wav", clip, SAMPLING_RATE)
+    asked: list[int] = []
+    answer = quick.annotate
+    quick.annotate = lambda signals, *rest: asked.append(len(signals)) or answer(signals, *rest)
     assert label(tmp_path, output=labels, teacher="taught", jobs=1)["labelled"] == count
-    sizes = [len(pyarrow.parquet.read_table(part)) for part in labels.glob("part-*")]
-    assert sum(sizes) == count and max(sizes) <= batches.BATCH
+    assert sum(asked) == count and max(asked) == batches.BATCH
+
+
+def test_a_slow_teacher_is_asked_for_as_few_clips_as_it_says(corpus: Path, labels: Path, quick: Any) -> None:
+    """What it has answered is then on disk before the next is begun."""
+    quick.together = 1
+    asked: list[int] = []
+    answer = quick.annotate
+    quick.annotate = lambda signals, *rest: asked.append(len(signals)) or answer(signals, *rest)
+    label(corpus, output=labels, teacher="taught", jobs=1)
+    assert asked == [1] * 4
 
 
 # A second run ----------------------------------------------------------------------------------------------------
@@ -175,7 +186,7 @@ def test_a_changed_file_is_refused(corpus: Path, labels: Path, tone: Tone, quick
     change(corpus / "a" / "one.wav", tone(1.0, 300))  # of the same size
     with pytest.raises(Refused, match=r"a/one\.wav has changed since it was labelled \(1 files in all\); --relabel"):
         label(corpus, output=labels, teacher="taught", jobs=1)
-    assert table.read_unfinished(labels).equals(rows)
+    assert table.read(labels).rows.equals(rows)
     assert (labels / "labels.json").read_bytes() == told  # a refused run leaves a finished table finished
 
 
