@@ -1,4 +1,4 @@
-"""A process that labels ROWS segments with teacher and decoding simulated, and says its peak memory: for a test of scale.
+"""A process that labels ROWS segments with teacher and decoding simulated, and says its peak memory: a test of scale.
 
 python simulated.py FOLDER ROWS
 """
