@@ -15,6 +15,7 @@ from distill.errors import DistillError
 COMMANDS = {
     "label": "teacher.commands:label",
     "train-teacher": "teacher.commands:train_teacher",
+    "calibrate": "teacher.commands:calibrate",
     "teachers": "teacher.commands:teachers",
     "train-student": "students.commands:train_student",
     "students": "students.commands:students",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from distill import table
-from distill.annotation import AXES, Annotation, Annotator
+from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator
 from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
 from distill.errors import AudioError, DistillError
 from distill.files import sha256_of
@@ -65,13 +65,15 @@ def annotate_batch(
     signals, digests, failures = _decode(segments, root, annotator)
     if not signals:
         return Outcome([], failures)
-    answers, refused = _answers(signals, annotator, embeddings=embeddings)
+    asked = [_question(segment, key, annotator) for segment, key in digests]
+    questions = {question.key: question for question in asked}
+    answers, refused = _answers(list(questions.values()), signals, annotator, embeddings=embeddings)
     rows, unanswered = [], []
-    for segment, key in digests:
-        if key in answers:
-            rows.append(_row(segment, key, answers[key]))
+    for (segment, key), question in zip(digests, asked, strict=True):
+        if question.key in answers:
+            rows.append(_row(segment, key, answers[question.key]))
         else:
-            unanswered.append(_failure(segment, refused[key]))
+            unanswered.append(_failure(segment, refused[question.key]))
     return Outcome(rows, failures + unanswered)
 
 
@@ -134,20 +136,43 @@ class Answer:
     embedding: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a teacher is asked once. digest: of the audio; columns: all that is known of the segment."""
+
+    key: str
+    digest: str
+    columns: Mapping[str, Any]
+
+
+def _question(segment: Segment, key: str, annotator: Annotator) -> Question:
+    """Segments of the same audio are one question, unless the teacher also reads what is said of them."""
+    columns = {**segment.columns, "file": segment.file, "start": segment.start, "end": segment.end}
+    return Question(f"{key} {segment.key}" if isinstance(annotator, ColumnAnnotator) else key, key, columns)
+
+
+def _annotation(questions: Sequence[Question], signals: Mapping[str, np.ndarray], annotator: Annotator) -> Annotation:
+    heard = [signals[question.digest] for question in questions]
+    batch, lengths = padded(heard), [len(signal_) for signal_ in heard]
+    if isinstance(annotator, ColumnAnnotator):
+        return annotator.annotate_rows(batch, lengths, SAMPLING_RATE, [question.columns for question in questions])
+    return annotator.annotate(batch, lengths, SAMPLING_RATE)
+
+
 def _answers(
-    signals: Mapping[str, np.ndarray], annotator: Annotator, *, embeddings: bool
+    questions: Sequence[Question], signals: Mapping[str, np.ndarray], annotator: Annotator, *, embeddings: bool
 ) -> tuple[dict[str, Answer], dict[str, str]]:
-    """{digest: answer} of what the teacher answered, {digest: reason} of what it could not."""
-    lengths = [len(signal_) for signal_ in signals.values()]
-    annotation = annotator.annotate(padded(list(signals.values())), lengths, SAMPLING_RATE)
+    """{question: answer} of what the teacher answered, {question: reason} of what it could not."""
+    annotation = _annotation(questions, signals, annotator)
     if embeddings and annotation.embedding is None:
         raise DistillError(f"the teacher {annotator.card.name} has no embedding; label without --embeddings")
     answers: dict[str, Answer] = {}
     refused: dict[str, str] = {}
-    for index, key in enumerate(signals):
+    for index, key in enumerate(question.key for question in questions):
         answer = _answer(annotation, index, embeddings=embeddings)
         if any(answer.adv[column] is None for column in _columns(annotator)):
-            refused[key] = f"the teacher {annotator.card.name} answered NaN"
+            reason = annotation.reasons[index] if annotation.reasons else None
+            refused[key] = reason or f"the teacher {annotator.card.name} answered NaN"
         elif answer.embedding is not None and not np.isfinite(answer.embedding).all():
             refused[key] = f"the embedding of {annotator.card.name} does not fit into half precision"
         else:

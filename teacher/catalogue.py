@@ -10,13 +10,16 @@ from zipfile import BadZipFile
 from distill.annotation import Annotator, TeacherCard
 from distill.errors import DistillError
 from distill.licences import UNKNOWN
-from teacher.ensemble import MEAN, Mean, mean_card, members_of
+from teacher.ensemble import MEAN, mean_card, mean_of, members_of
 from teacher.published import folder as published
 from teacher.published import hub
 from teacher.published.cards import FAMILIES, Family
 
 #: Name -> "module:class" of the teachers that are no checkpoints of a hub; the class has `load()`.
 TEACHERS = {"prosody": "teacher.prosody:Prosody"}
+
+#: What a name begins with that is a language model's; the file of its configuration follows.
+LANGUAGE_MODEL = "llm:"
 
 #: What `distill label` takes if nobody says otherwise.
 DEFAULT = "odyssey"
@@ -26,7 +29,8 @@ _TRAINED_HERE = "prosody.json"
 
 
 def open_teacher(name: str, device: str = "auto") -> Annotator:
-    """Load a teacher: a name of the catalogue, "mean:" of several, a folder, an ONNX file, or owner/name on the hub.
+    """Load a teacher: a name of the catalogue, "mean:" of several, "llm:" and a language model's configuration, a
+    folder, an ONNX file, or owner/name on the hub.
 
     device: where a teacher of torch computes; the others use the CPU.
 
@@ -34,7 +38,9 @@ def open_teacher(name: str, device: str = "auto") -> Annotator:
         DistillError: no such teacher, a hub out of reach, or weights that do not fit.
     """
     if name.startswith(MEAN):
-        return Mean([open_teacher(member, device) for member in members_of(name)])
+        return mean_of([open_teacher(member, device) for member in members_of(name)])
+    if name.startswith(LANGUAGE_MODEL):
+        return _language_model(name)
     if name in TEACHERS:
         return _bundled(name)
     if name not in FAMILIES and Path(name).exists():
@@ -52,6 +58,8 @@ def card_of(name: str) -> TeacherCard | None:
         cards = [card_of(member) for member in members_of(name)]
         known = [card for card in cards if card is not None]
         return mean_card(known) if len(known) == len(cards) else None
+    if name.startswith(LANGUAGE_MODEL):
+        return _language_model_card(name)
     if name in TEACHERS:
         return _bundled(name).card
     if name in FAMILIES:
@@ -76,6 +84,18 @@ def _bundled(name: str) -> Annotator:
     return annotator
 
 
+def _language_model(name: str) -> Annotator:
+    from teacher.llm.annotator import LanguageModel
+
+    return LanguageModel.load(Path(name.removeprefix(LANGUAGE_MODEL)))
+
+
+def _language_model_card(name: str) -> TeacherCard:
+    from teacher.llm.annotator import LanguageModel
+
+    return LanguageModel.card_of(Path(name.removeprefix(LANGUAGE_MODEL)))
+
+
 def _from_path(path: Path, device: str) -> Annotator:
     if path.suffix == ".onnx":
         from teacher.published.onnx import OnnxTeacher
@@ -96,8 +116,8 @@ def _from_hub(name: str, device: str) -> Annotator:
     family = FAMILIES.get(name) or _published_as(name)
     if family is None and not hub.is_hub_id(name):
         raise DistillError(
-            f"{name}: no such teacher; there are {', '.join([*TEACHERS, *FAMILIES])}, mean: of several, a folder, "
-            "an .onnx file, or a hub's owner/name"
+            f"{name}: no such teacher; there are {', '.join([*TEACHERS, *FAMILIES])}, mean: of several, "
+            "llm: and a configuration, a folder, an .onnx file, or a hub's owner/name"
         )
     folder, revision = hub.fetch(family.card.source if family and name in FAMILIES else name)
     # A name that nobody has written a card for says no more than a folder does.

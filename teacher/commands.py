@@ -1,4 +1,4 @@
-"""The commands of the teachers' room: label, train-teacher, teachers."""
+"""The commands of the teachers' room: label, train-teacher, calibrate, teachers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from distill.options import (
     default="odyssey",
     show_default=True,
     metavar="NAME",
-    help="A name from `distill teachers`, mean: of several, a folder, an .onnx file, or a hub's owner/name.",
+    help="A name from `distill teachers`, mean: of several, llm:CONFIG, a folder, an .onnx file, a hub's owner/name.",
 )
 @audio_option
 @where_option
@@ -98,6 +98,38 @@ def train_teacher(method: str, labels: Path, audio: Path | None, as_json: bool, 
 def _trained(result: dict[str, Any]) -> str:
     left_out = ", ".join(f"{axis} {value:.3f}" for axis, value in result["loso_ccc"].items())
     return f"{result['output']}: {result['n']} clips, CCC on the speaker left out: {left_out}"
+
+
+@click.command()
+@click.option("--teacher", required=True, metavar="llm:CONFIG", help="The language model: llm: and its configuration.")
+@click.option("--labels", type=existing, required=True, help="CSV with file, speaker and ratings (0..1) of some axes.")
+@audio_option
+@where_option
+@output_option("The file of the calibration (JSON); name it in the configuration: calibration: FILE.")
+@json_option
+def calibrate(as_json: bool, **options: Any) -> Any:
+    """Bring a language model's answers to the scale of human ratings; told on the speakers left out.
+
+    \b
+    Example:
+      distill calibrate --teacher llm:config.yaml --labels ratings.csv --audio recordings/ -o calibration.json
+    """
+    from teacher.llm.calibrating import calibrate as run
+
+    return show(run(**options), as_json, _calibrated)
+
+
+def _calibrated(result: dict[str, Any]) -> str:
+    lines = [
+        f"  {axis}: {one['note'] or _improved(one)} ({one['n']} clips of {one['speakers']} speakers)"
+        for axis, one in result["axes"].items()
+    ]
+    return "\n".join([f"{result['output']}: {result['clips']} clips answered, {result['failed']} failed", *lines])
+
+
+def _improved(axis: dict[str, Any]) -> str:
+    line = f"{axis['gain']:.3f} x answer {axis['offset']:+.3f}"
+    return f"{line}, CCC {axis['ccc_before']:.3f} -> {axis['ccc_after']:.3f} on speakers left out"
 
 
 @click.command()
