@@ -45,7 +45,7 @@ def plan(segments: Sequence[Segment], root: Path, together: int = BATCH) -> list
     by_size: dict[tuple[int, float, float], list[Segment]] = {}
     for segment in sorted(segments, key=lambda segment: segment.key):
         by_size.setdefault((segment.size, segment.start, segment.end), []).append(segment)
-    groups = [group for same_size in by_size.values() for group in _likely_copies(same_size, root)]
+    groups = [group for same_size in by_size.values() for group in _likely_copies(same_size, root, together)]
     groups.sort(key=lambda group: -group[0].seconds)  # the longest first: what will not fit is known early
     batches: list[list[Segment]] = [[]]
     for group in groups:
@@ -77,7 +77,7 @@ def annotate_batch(
     return Outcome(rows, failures + unanswered)
 
 
-def _likely_copies(segments: Sequence[Segment], root: Path) -> Iterable[list[Segment]]:
+def _likely_copies(segments: Sequence[Segment], root: Path, together: int) -> Iterable[list[Segment]]:
     if len(segments) == 1:
         return [list(segments)]
     alike = _grouped(segments, lambda segment: _probe(root / segment.file, segment.size))
@@ -85,7 +85,9 @@ def _likely_copies(segments: Sequence[Segment], root: Path) -> Iterable[list[Seg
     return [
         copies
         for group in alike
-        for copies in (_grouped(group, lambda segment: _probe(root / segment.file)) if len(group) > BATCH else [group])
+        for copies in (
+            _grouped(group, lambda segment: _probe(root / segment.file)) if len(group) > together else [group]
+        )
     ]
 
 

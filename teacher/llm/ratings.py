@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import DistillError
-from distill.manifest import Cut, Segment, list_segments
+from distill.manifest import Cut, Failure, Segment, list_segments
 
 #: A rated clip is one clip, however long.
 WHOLE = Cut(window=inf, hop=inf)
@@ -23,9 +23,12 @@ def rated_clips(labels: Path, audio: Path | None, where: Mapping[str, str] | Non
     if not labels.is_file():
         raise DistillError(f"{labels}: no such table of ratings")
     listing = list_segments(labels, audio=audio, cut=WHOLE, where=where)
-    for failure in listing.failures:
-        raise DistillError(f"{labels}: {failure.file}: {failure.reason}; leave its row out, or give the right folder")
-    return listing.root, listing.segments
+    segments: dict[tuple[str, float, float], Segment] = {}
+    for entry in listing:
+        if isinstance(entry, Failure):
+            raise DistillError(f"{labels}: {entry.file}: {entry.reason}; leave its row out, or give the right folder")
+        segments.setdefault(entry.key, entry)
+    return listing.root, list(segments.values())
 
 
 def rating(columns: Mapping[str, Any], axis: str, at: str) -> float | None:
