@@ -14,6 +14,8 @@ from distill.errors import DistillError
 #: Each stage keeps its commands beside it; they parse, call the stage's public function, and print.
 COMMANDS = {
     "label": "teacher.commands:label",
+    "check-precision": "teacher.commands:check_precision",
+    "benchmark-labelling": "teacher.commands:benchmark_labelling",
     "train-teacher": "teacher.commands:train_teacher",
     "calibrate": "teacher.commands:calibrate",
     "teachers": "teacher.commands:teachers",

@@ -1,4 +1,4 @@
-"""The commands of the teachers' room: label, train-teacher, calibrate, teachers."""
+"""The commands of the teachers' room: from label to teachers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from distill.options import (
     where_option,
 )
 
-
-@click.command()
-@click.argument("source", type=existing)
-@output_option("Folder of the label table.")
-@click.option(
+_teacher_option = click.option(
     "--teacher",
     default="odyssey",
     show_default=True,
     metavar="NAME",
     help="A name from `distill teachers`, mean: of several, llm:CONFIG, a folder, an .onnx file, a hub's owner/name.",
 )
+
+
+@click.command()
+@click.argument("source", type=existing)
+@output_option("Folder of the label table.")
+@_teacher_option
 @audio_option
 @where_option
 @click.option("--window", type=float, help="Cut longer recordings into windows of this many seconds.")
@@ -40,6 +42,16 @@ from distill.options import (
 @click.option("--relabel", is_flag=True, help="Replace the rows of files that have changed since.")
 @click.option("--strict", is_flag=True, help="Exit with an error if any segment failed.")
 @device_option
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of a large teacher's products; bfloat16 is first compared with float32 on 200 clips.",
+)
+@click.option(
+    "--precision-check", type=existing, help="What `distill check-precision` wrote, so as not to compare again."
+)
 @click.option(
     "--jobs", type=click.IntRange(1),
     help="Worker processes [default: one a core; one for a teacher that uses all cores by itself].",
@@ -69,6 +81,75 @@ def _labelled(result: dict[str, Any]) -> str:
         f"{result['labelled']} segments labelled ({result['audio_seconds'] / 60:.1f} minutes of audio), "
         f"{result['skipped']} already done, {result['failed']} failed: {result['output']}"
     )
+
+
+@click.command("check-precision")
+@_teacher_option
+@click.option("--audio", type=existing, required=True, help="Folder or manifest; 200 clips of it are heard.")
+@click.option("-o", "--output", type=existing, help="JSON, for `distill label --precision-check`.")
+@click.option("--precision", type=click.Choice(["bfloat16"]), default="bfloat16", show_default=True, help="To try.")
+@device_option
+@json_option
+def check_precision(as_json: bool, **options: Any) -> Any:
+    """Compare a teacher's answers in reduced precision with those in float32.
+
+    Passes, with exit code 0, where the CCC of every axis is at least 0.999 and no clip is off by more than 0.01.
+
+    \b
+    Example:
+      distill check-precision --teacher odyssey --audio recordings/ -o check.json
+    """
+    from teacher.precision import check_precision as run
+
+    result = run(**options)
+    show(result, as_json, _compared)
+    if not result["passed"]:
+        raise SystemExit(1)
+    return result
+
+
+def _compared(result: dict[str, Any]) -> str:
+    agreement = ", ".join(f"{axis} {value:.5f}" for axis, value in result["ccc"].items())
+    verdict = "passed" if result["passed"] else f"failed: {'; '.join(result['why'])}"
+    return (
+        f"{result['teacher']} in {result['precision']} against float32 on {result['clips']} clips "
+        f"({result['wanted']} wanted): CCC {agreement or '-'}; largest difference {result['largest_difference']:.5f}; "
+        f"{verdict}"
+    )
+
+
+@click.command("benchmark-labelling")
+@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Length of the clips.")
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="In each, everything has a turn.")
+@click.option("--threads", type=click.IntRange(1), help="Of each process [default: torch's own choice].")
+@click.option("--processes", is_flag=True, help="Try a one-thread process for every core, too (memory for each).")
+@device_option
+@click.option("-o", "--output", type=existing, help="JSON to write.")
+@json_option
+def benchmark_labelling(as_json: bool, **options: Any) -> Any:
+    """Time the encoder of the large teachers against a plain loop over transformers.
+
+    WavLM-large with random weights, a new process for each way, all taking turns; nothing is downloaded.
+
+    \b
+    Example:
+      distill benchmark-labelling --rounds 7 -o labelling.json
+    """
+    from distill.cli import find
+    from teacher.speed import benchmark_labelling as run
+
+    result = run(**options, describe=find("benchmarks.machine:describe"))
+    return show(result, as_json, _timed)
+
+
+def _timed(result: dict[str, Any]) -> str:
+    rows = [
+        f"{name}: {row['median']:.1f} ms a clip ({row['p10']:.1f} to {row['p90']:.1f}), "
+        f"{row['ratio']:.2f} times the plain loop ({row['ratio_p10']:.2f} to {row['ratio_p90']:.2f}; "
+        f"{row['processor_ratio']:.2f} by processor time), {100 * row['share']:.0f} % of the product rate"
+        for name, row in result["ways"].items()
+    ]
+    return "\n".join([f"clips of {result['seconds']:g} s, {result['rounds']} rounds, {result['device']}", *rows])
 
 
 @click.command("train-teacher")

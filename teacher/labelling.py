@@ -13,12 +13,13 @@ from typing import Any
 from distill import table
 from distill.annotation import Annotator
 from distill.errors import DistillError, Refused
-from distill.files import sole_writer
+from distill.files import read_json, sole_writer
 from distill.licences import UNKNOWN, require
 from distill.manifest import Cut, Failure, FailureLog, Listing, list_segments
 from distill.progress import Progress, say
+from teacher import precision as precisions
 from teacher.batches import clips_together, plan
-from teacher.catalogue import DEFAULT, card_of
+from teacher.catalogue import DEFAULT, EXACT, card_of
 from teacher.work import Work, files_of, gone, known_of, outdated, spool
 from teacher.workers import Asked, annotate_batches, opened
 from teacher.writing import Writer
@@ -44,6 +45,8 @@ def label(
     embeddings: bool = False,
     relabel: bool = False,
     device: str = "auto",
+    precision: str = EXACT,
+    precision_check: str | Path | None = None,
     jobs: int | None = None,
 ) -> dict[str, Any]:
     """Annotate a folder, a file or a manifest into the label table `output`; a second call does what is missing.
@@ -52,25 +55,32 @@ def label(
     audio_licence: the licence of the recordings. require_licence: a kind (`distill.licences.KINDS`) that the teacher's
     weights, its data and the recordings may not exceed. embeddings: write what the teacher pooled, in half precision.
     relabel: replace the rows of files that have changed since. device: where a teacher of torch computes.
+    precision: "bfloat16" where 200 clips show that the answers stay those of float32, which is tried before the work,
+    once; precision_check: the file of a `check_precision` that has shown it already.
     jobs: worker processes, by default one a core; one for a teacher that uses all cores by itself.
 
     Returns {labelled, skipped, failed, audio_seconds, wall_seconds, output}: segments, and seconds of audio labelled
     now; wall time from the first decode on.
 
     Raises:
-        Refused: a licence is too strict, `output` holds other work, a file has changed, or another run writes there.
+        Refused: a licence is too strict, the answers depend on the precision, `output` holds other work, a file has
+            changed, or another run writes there.
         DistillError: no such teacher, nothing could be labelled, or the source cannot be read.
     """
     source, output, audio = Path(source), Path(output), None if audio is None else Path(audio)
     _check_licences(require_licence, teacher, audio_licence)
-    annotator = opened(teacher, device)
+    annotator = opened(teacher, device, precision)
     cut = _cut(window, hop, annotator)
     listing = list_segments(source, audio=audio, cut=cut, where=where)
-    asked = Asked(listing.root, teacher, device, embeddings)
+    asked = Asked(listing.root, teacher, device, embeddings, precision)
     with sole_writer(output):
         arguments = _arguments(source, cut, where, teacher, annotator, audio_licence, embeddings=embeddings)
+        arguments["precision"] = precision
         info = _described(output, annotator, listing, arguments)
         with _spooled(output, listing) as (work, unlisted):
+            info["precision"] = precisions.require(
+                work, listing.root, teacher, annotator, precision, device, known=_known_checks(output, precision_check)
+            )
             _reconcile(output, work, relabel=relabel, info=info)
             failed = FailureLog(output / FAILED)
             failed.add(unlisted)
@@ -143,7 +153,8 @@ def _described(output: Path, annotator: Annotator, listing: Listing, arguments: 
     root = listing.root.resolve().as_posix()
     before = table.read_info(output)
     if before is not None:
-        made = {"embeddings": False, **before["arguments"], "root": before["root"]}  # tables of before have none
+        # Tables of before have neither.
+        made = {"embeddings": False, "precision": EXACT, **before["arguments"], "root": before["root"]}
         _refuse_other(output, made, {**arguments, "root": root})
     elif any(output.glob("part-*.parquet")):
         raise Refused(f"{output}: holds parts of a label table without its {table.JSON}; choose another folder")
@@ -161,6 +172,12 @@ def _refuse_other(output: Path, before: Mapping[str, Any], now: Mapping[str, Any
             raise Refused(
                 f"{output}: was labelled with {name} {before.get(name)!r}, now it is {value!r}; choose another folder"
             )
+
+
+def _known_checks(output: Path, given: str | Path | None) -> list[dict[str, Any]]:
+    """The checks of the precision that may save another: the one that is given, and that of an earlier run."""
+    before = table.read_info(output) or {}
+    return [check for check in (read_json(Path(given)) if given else None, before.get("precision")) if check]
 
 
 @contextmanager

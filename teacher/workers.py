@@ -16,17 +16,18 @@ from distill.annotation import Annotator
 from distill.errors import DistillError
 from distill.manifest import Segment
 from teacher.batches import Outcome, annotate_batch
-from teacher.catalogue import open_teacher
+from teacher.catalogue import EXACT, open_teacher
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a worker has to know: root of the files, name of the teacher, where it computes, what rows carry."""
+    """What a worker has to know: root of the files, name of the teacher, where and how it computes, what rows carry."""
 
     root: Path
     teacher: str
     device: str
     embeddings: bool
+    precision: str = EXACT
 
 
 def annotate_batches(
@@ -85,14 +86,15 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 def _begin(asked: Asked) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    opened(asked.teacher, asked.device)
+    opened(asked.teacher, asked.device, asked.precision)
 
 
 def _work(segments: Sequence[Segment], asked: Asked) -> Outcome:
-    return annotate_batch(segments, asked.root, opened(asked.teacher, asked.device), embeddings=asked.embeddings)
+    annotator = opened(asked.teacher, asked.device, asked.precision)
+    return annotate_batch(segments, asked.root, annotator, embeddings=asked.embeddings)
 
 
 @cache
-def opened(teacher: str, device: str) -> Annotator:
+def opened(teacher: str, device: str, precision: str = EXACT) -> Annotator:
     """A teacher, loaded once a process."""
-    return open_teacher(teacher, device)
+    return open_teacher(teacher, device, precision)

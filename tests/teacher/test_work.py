@@ -101,3 +101,10 @@ def test_columns_that_a_manifest_has_in_other_types_are_no_change(tmp_path: Path
     known = known_of(labelled(tmp_path / "labels", segment(1, columns={"n": 3, "arousal": 0.5, "none": None})))
     assert not outdated(spooled(tmp_path, segment(1, columns={"n": 3, "arousal": 0.5})), known).any()
     assert known.columns.dtype == np.uint64
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize(("count", "files"), [(3, [0, 3, 6]), (9, list(range(9))), (20, list(range(9)))])
+def test_some_are_taken_evenly_over_the_list(tmp_path: Path, count: int, files: list[int]) -> None:
+    made = spooled(tmp_path, *(segment(number) for number in range(9)), segment(0))
+    assert [s.file for s in made.evenly(count)] == [f"{number:03d}.wav" for number in files]
