@@ -30,7 +30,7 @@ COMMANDS = {
 }
 
 #: Which extra brings a package that is missing.
-_EXTRAS = {"pyarrow": "label", "yaml": "label",
+_EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray",
            "torch": "train", "onnx": "train", "safetensors": "train",
            "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train"}  # fmt: skip
 

@@ -54,6 +54,18 @@ def open_teacher(name: str, device: str = "auto", precision: str = EXACT) -> Ann
     return _from_hub(name, device, precision)
 
 
+def absolute(name: str) -> str:
+    """The same teacher for a process in another folder: paths among what is named become absolute.
+
+    >>> absolute("prosody"), absolute("mean:prosody,owner/name")
+    ('prosody', 'mean:prosody,owner/name')
+    """
+    if name.startswith(MEAN):
+        return MEAN + ",".join(map(absolute, members_of(name)))
+    is_path = name not in TEACHERS and name not in FAMILIES and Path(name).exists()
+    return Path(name).resolve().as_posix() if is_path else name
+
+
 def card_of(name: str) -> TeacherCard | None:
     """What is known of a teacher before its weights are read; None where only the hub could tell.
 

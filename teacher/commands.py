@@ -56,6 +56,16 @@ _teacher_option = click.option(
     "--jobs", type=click.IntRange(1),
     help="Worker processes [default: one a core; one for a teacher that uses all cores by itself].",
 )  # fmt: skip
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+    help="What computes: this machine, or a Ray cluster, one process a GPU (or a CPU, or --jobs in all). Every node "
+    "has to see recordings and the teacher's files under the same path, and to have this distill installed.",
+)  # fmt: skip
+@click.option(
+    "--address", metavar="ADDRESS",
+    help="The Ray cluster: auto (the one this machine belongs to) or HOST:PORT [default: one on this "
+    "machine, for as long as it takes].",
+)  # fmt: skip
 @json_option
 def label(strict: bool, as_json: bool, **options: Any) -> Any:
     """Annotate audio with arousal, dominance, valence.

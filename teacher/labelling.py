@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,10 @@ from distill.annotation import Annotator
 from distill.errors import DistillError, Refused
 from distill.files import read_json, sole_writer
 from distill.licences import UNKNOWN, require
-from distill.manifest import Cut, Failure, FailureLog, Listing, list_segments
+from distill.manifest import Cut, Failure, FailureLog, Listing, Segment, list_segments
 from distill.progress import Progress, say
 from teacher import precision as precisions
-from teacher.batches import clips_together, plan
+from teacher.batches import Outcome, clips_together, plan
 from teacher.catalogue import DEFAULT, EXACT, card_of
 from teacher.work import Work, files_of, gone, known_of, outdated, spool
 from teacher.workers import Asked, annotate_batches, opened
@@ -26,6 +26,12 @@ from teacher.writing import Writer
 
 #: Where a table names what could not be labelled.
 FAILED = "failed.csv"
+
+#: What computes: processes of this machine, or the actors of a Ray cluster.
+ENGINES = LOCAL, RAY = "local", "ray"
+
+#: Batches in, each with what became of it out.
+Answering = Callable[[Iterator[list[Segment]]], Iterator[tuple[list[Segment], Outcome]]]
 
 #: Where the listing lies while a run lasts.
 _SPOOL = ".listing-"
@@ -48,6 +54,8 @@ def label(
     precision: str = EXACT,
     precision_check: str | Path | None = None,
     jobs: int | None = None,
+    engine: str = LOCAL,
+    address: str | None = None,
 ) -> dict[str, Any]:
     """Annotate a folder, a file or a manifest into the label table `output`; a second call does what is missing.
 
@@ -58,6 +66,9 @@ def label(
     precision: "bfloat16" where 200 clips show that the answers stay those of float32, which is tried before the work,
     once; precision_check: the file of a `check_precision` that has shown it already.
     jobs: worker processes, by default one a core; one for a teacher that uses all cores by itself.
+    engine: "local", or "ray" for the actors of a Ray cluster, by default one a GPU, or a CPU; every node has to see the
+    recordings, and the teacher's files, under the same path. address: of that cluster ("auto": the one that runs here);
+    by default one is started on this machine, and stopped.
 
     Returns {labelled, skipped, failed, audio_seconds, wall_seconds, output}: segments, and seconds of audio labelled
     now; wall time from the first decode on.
@@ -65,7 +76,7 @@ def label(
     Raises:
         Refused: a licence is too strict, the answers depend on the precision, `output` holds other work, a file has
             changed, or another run writes there.
-        DistillError: no such teacher, nothing could be labelled, or the source cannot be read.
+        DistillError: no such teacher, nothing could be labelled, the source cannot be read, or the cluster not reached.
     """
     source, output, audio = Path(source), Path(output), None if audio is None else Path(audio)
     _check_licences(require_licence, teacher, audio_licence)
@@ -73,7 +84,7 @@ def label(
     cut = _cut(window, hop, annotator)
     listing = list_segments(source, audio=audio, cut=cut, where=where)
     asked = Asked(listing.root, teacher, device, embeddings, precision)
-    with sole_writer(output):
+    with _at_hand(engine, address, jobs), sole_writer(output):
         arguments = _arguments(source, cut, where, teacher, annotator, audio_licence, embeddings=embeddings)
         arguments["precision"] = precision
         info = _described(output, annotator, listing, arguments)
@@ -85,7 +96,10 @@ def label(
             failed = FailureLog(output / FAILED)
             failed.add(unlisted)
             started = time.monotonic()
-            done = _compute(output, work, asked, clips_together(annotator), failed, jobs or _processes(annotator))
+            together = clips_together(annotator)
+            most = -(-int(work.missing.sum()) // together)
+            answering = _answering(asked, engine, address, jobs, _processes(annotator), most)
+            done = _compute(output, work, answering, asked.root, together, failed)
             wall = time.monotonic() - started
             _close_table(output, info, work, failed)
             return _summary(work, done, failed, wall, output)
@@ -111,6 +125,37 @@ def _check_licences(wanted: str | None, teacher: str, audio_licence: str) -> Non
     weights, data = (card.licence, card.data_licence) if card else (UNKNOWN, UNKNOWN)
     require(wanted, {f"the weights of {teacher}": weights, f"what {teacher} was trained on": data,
                      "the recordings (--data-licence)": audio_licence})  # fmt: skip
+
+
+@contextmanager
+def _at_hand(engine: str, address: str | None, jobs: int | None) -> Iterator[None]:
+    """The cluster, for as long as it is needed: whether it can be reached shows before the source is listed.
+
+    Raises:
+        DistillError: it cannot, there is no such engine, or it takes no address.
+    """
+    if engine not in ENGINES:
+        raise DistillError(f"--engine {engine}: there are {', '.join(ENGINES)}")
+    if engine == LOCAL:
+        if address is not None:
+            raise DistillError(f"--address {address}: only the cluster of --engine {RAY} has one")
+        yield
+        return
+    from teacher.cluster import reached
+
+    with reached(address, jobs):
+        yield
+
+
+def _answering(
+    asked: Asked, engine: str, address: str | None, jobs: int | None, processes: int, most: int
+) -> Answering:
+    """What batches go through. processes: of this machine, if nobody says otherwise; most: of use."""
+    if engine == LOCAL:
+        return lambda batches: annotate_batches(batches, asked, min(jobs or processes, most))
+    from teacher.cluster import annotate_on_ray
+
+    return lambda batches: annotate_on_ray(batches, asked, address, jobs)
 
 
 def _processes(annotator: Annotator) -> int:
@@ -217,12 +262,12 @@ def _reconcile(output: Path, work: Work, *, relabel: bool, info: Mapping[str, An
     work.leave_out(known)
 
 
-def _compute(output: Path, work: Work, asked: Asked, together: int, failed: FailureLog, jobs: int) -> Done:
+def _compute(output: Path, work: Work, answering: Answering, root: Path, together: int, failed: FailureLog) -> Done:
     """Run the batches, hand their rows to the writer, and name what failed as it comes."""
     done, total = Done(), int(work.missing.sum())
-    batches = (batch for chunk in work.chunks() for batch in plan(chunk, asked.root, together))
+    batches = (batch for chunk in work.chunks() for batch in plan(chunk, root, together))
     with Writer(output) as writer, Progress("labelling", total, "segments") as progress:
-        for batch, outcome in annotate_batches(batches, asked, min(jobs, -(-total // together))):
+        for batch, outcome in answering(batches):
             writer.add(outcome.rows)
             failed.add(outcome.failures)
             seconds = sum(row.end - row.start for row in outcome.rows)

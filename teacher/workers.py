@@ -63,7 +63,7 @@ def _bounded(
     running: dict[Future[Outcome], list[Segment]] = {}
     while True:
         for batch in waiting:
-            with _ctrl_c_held_back():
+            with ctrl_c_held_back():
                 running[pool.submit(_work, batch, asked)] = batch
             if len(running) >= ahead:
                 break
@@ -75,7 +75,7 @@ def _bounded(
 
 
 @contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
+def ctrl_c_held_back() -> Iterator[None]:
     """What is started meanwhile never sees Ctrl-C, not even before `_begin`; for the parent it only comes later."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
