@@ -16,6 +16,7 @@ COMMANDS = {
     "label": "teacher.commands:label",
     "train-teacher": "teacher.commands:train_teacher",
     "teachers": "teacher.commands:teachers",
+    "labels": "distill.labels.commands:labels",
     "train-student": "students.commands:train_student",
     "students": "students.commands:students",
     "export": "export.commands:export",
@@ -27,7 +28,7 @@ COMMANDS = {
 }
 
 #: Which extra brings a package that is missing.
-_EXTRAS = {"pyarrow": "label", "yaml": "label",
+_EXTRAS = {"pyarrow": "label", "yaml": "label", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
            "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train"}  # fmt: skip
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distill import table
 from distill.annotation import Annotator
 from distill.errors import DistillError, Refused
@@ -19,12 +21,9 @@ from distill.manifest import Cut, Failure, FailureLog, Listing, list_segments
 from distill.progress import Progress, say
 from teacher.batches import clips_together, plan
 from teacher.catalogue import DEFAULT, card_of
-from teacher.work import Work, files_of, gone, known_of, outdated, spool
+from teacher.work import Marks, Work, files_of, gone, known_of, outdated, spool
 from teacher.workers import Asked, annotate_batches, opened
 from teacher.writing import Writer
-
-#: Where a table names what could not be labelled.
-FAILED = "failed.csv"
 
 #: Where the listing lies while a run lasts.
 _SPOOL = ".listing-"
@@ -42,6 +41,7 @@ def label(
     audio_licence: str = UNKNOWN,
     require_licence: str | None = None,
     embeddings: bool = False,
+    views: int = 1,
     relabel: bool = False,
     device: str = "auto",
     jobs: int | None = None,
@@ -51,6 +51,7 @@ def label(
     window, hop: seconds; by default the teacher's longest clip, without overlap. where: rows of the manifest to take.
     audio_licence: the licence of the recordings. require_licence: a kind (`distill.licences.KINDS`) that the teacher's
     weights, its data and the recordings may not exceed. embeddings: write what the teacher pooled, in half precision.
+    views: how many a clip is answered in, itself among them (`teacher.views`): their standard deviation is its spread.
     relabel: replace the rows of files that have changed since. device: where a teacher of torch computes.
     jobs: worker processes, by default one a core; one for a teacher that uses all cores by itself.
 
@@ -62,20 +63,23 @@ def label(
         DistillError: no such teacher, nothing could be labelled, or the source cannot be read.
     """
     source, output, audio = Path(source), Path(output), None if audio is None else Path(audio)
-    _check_licences(require_licence, teacher, audio_licence)
-    annotator = opened(teacher, device)
-    cut = _cut(window, hop, annotator)
+    if views < 1:
+        raise DistillError(f"--views {views}: a clip is answered at least once")
+    check_licences(require_licence, teacher, audio_licence)
+    annotator = opened(teacher, device, views)
+    cut = cut_of(window, hop, annotator)
     listing = list_segments(source, audio=audio, cut=cut, where=where)
-    asked = Asked(listing.root, teacher, device, embeddings)
+    asked = Asked(listing.root, teacher, device, embeddings, views)
     with sole_writer(output):
-        arguments = _arguments(source, cut, where, teacher, annotator, audio_licence, embeddings=embeddings)
-        info = _described(output, annotator, listing, arguments)
+        written = {"embeddings": embeddings, "views": views}
+        arguments = asked_for(source, cut, where, teacher, annotator, audio_licence, written)
+        info = described(output, annotator, listing, arguments)
         with _spooled(output, listing) as (work, unlisted):
             _reconcile(output, work, relabel=relabel, info=info)
-            failed = FailureLog(output / FAILED)
+            failed = FailureLog(output / table.FAILED)
             failed.add(unlisted)
             started = time.monotonic()
-            done = _compute(output, work, asked, clips_together(annotator), failed, jobs or _processes(annotator))
+            done = _compute(output, work, asked, clips_together(annotator), failed, jobs or processes(annotator))
             wall = time.monotonic() - started
             _close_table(output, info, work, failed)
             return _summary(work, done, failed, wall, output)
@@ -89,7 +93,7 @@ class Done:
     seconds: float = 0.0
 
 
-def _check_licences(wanted: str | None, teacher: str, audio_licence: str) -> None:
+def check_licences(wanted: str | None, teacher: str, audio_licence: str) -> None:
     """Refuse before anything is downloaded or read.
 
     Raises:
@@ -103,11 +107,11 @@ def _check_licences(wanted: str | None, teacher: str, audio_licence: str) -> Non
                      "the recordings (--data-licence)": audio_licence})  # fmt: skip
 
 
-def _processes(annotator: Annotator) -> int:
+def processes(annotator: Annotator) -> int:
     return 1 if annotator.card.own_threads else os.cpu_count() or 1
 
 
-def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
+def cut_of(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
     longest = annotator.card.longest_seconds
     window = longest if window is None else window
     if not annotator.card.shortest_seconds <= window <= longest:
@@ -118,23 +122,22 @@ def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
     return Cut(window, window if hop is None else hop)
 
 
-def _arguments(
+def asked_for(
     source: Path,
     cut: Cut,
     where: Mapping[str, str] | None,
     teacher: str,
     annotator: Annotator,
     audio_licence: str,
-    *,
-    embeddings: bool,
+    written: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What must be the same for two runs to be one."""
     return {"source": source.resolve().as_posix(), "teacher": teacher, "revision": annotator.card.revision,
             "window": cut.window, "hop": cut.hop, "where": dict(where or {}),
-            "data-licence": audio_licence, "embeddings": embeddings}  # fmt: skip
+            "data-licence": audio_licence, **written}  # fmt: skip
 
 
-def _described(output: Path, annotator: Annotator, listing: Listing, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def described(output: Path, annotator: Annotator, listing: Listing, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """`labels.json` of an unfinished table.
 
     Raises:
@@ -143,7 +146,8 @@ def _described(output: Path, annotator: Annotator, listing: Listing, arguments: 
     root = listing.root.resolve().as_posix()
     before = table.read_info(output)
     if before is not None:
-        made = {"embeddings": False, **before["arguments"], "root": before["root"]}  # tables of before have none
+        first = {"embeddings": False, "views": 1}  # what tables of before do not say
+        made = {**first, **before["arguments"], "root": before["root"]}
         _refuse_other(output, made, {**arguments, "root": root})
     elif any(output.glob("part-*.parquet")):
         raise Refused(f"{output}: holds parts of a label table without its {table.JSON}; choose another folder")
@@ -183,12 +187,7 @@ def _reconcile(output: Path, work: Work, *, relabel: bool, info: Mapping[str, An
     """
     table.settle(output)
     known = known_of(output)
-    old = outdated(work, known)
-    if old.any() and not relabel:
-        changed = files_of(output, old)
-        raise Refused(
-            f"{output}: {min(changed)} has changed since it was labelled ({len(changed)} files in all); --relabel"
-        )
+    old = no_longer_so(output, work, known, relabel=relabel)
     lost = gone(work, known)
     if lost.any():
         files = files_of(output, lost)
@@ -198,6 +197,21 @@ def _reconcile(output: Path, work: Work, *, relabel: bool, info: Mapping[str, An
         table.drop_files(output, files_of(output, old))
         known = known_of(output)
     work.leave_out(known)
+
+
+def no_longer_so(output: Path, work: Work, known: Marks, *, relabel: bool) -> np.ndarray:
+    """Boolean [known]: the rows of a table that no longer hold.
+
+    Raises:
+        Refused: there are some, and `relabel` does not allow to replace them.
+    """
+    old = outdated(work, known)
+    if old.any() and not relabel:
+        changed = files_of(output, old)
+        raise Refused(
+            f"{output}: {min(changed)} has changed since it was labelled ({len(changed)} files in all); --relabel"
+        )
+    return old
 
 
 def _compute(output: Path, work: Work, asked: Asked, together: int, failed: FailureLog, jobs: int) -> Done:
@@ -224,8 +238,10 @@ def _summary(work: Work, done: Done, failed: FailureLog, wall: float, output: Pa
     skipped = work.segments - int(work.missing.sum())
     if failed.count:
         total = done.segments + skipped + failed.count
-        say(f"{failed.count} of {total} segments failed; {output / FAILED} names each")
+        say(f"{failed.count} of {total} segments failed; {output / table.FAILED} names each")
     if not done.segments and not skipped:
-        raise DistillError(f"nothing was labelled: all {failed.count} segments failed; {output / FAILED} says why")
+        raise DistillError(
+            f"nothing was labelled: all {failed.count} segments failed; {output / table.FAILED} says why"
+        )
     return {"labelled": done.segments, "skipped": skipped, "failed": failed.count,
             "audio_seconds": round(done.seconds, 3), "wall_seconds": round(wall, 3), "output": output}  # fmt: skip

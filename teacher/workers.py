@@ -17,16 +17,19 @@ from distill.errors import DistillError
 from distill.manifest import Segment
 from teacher.batches import Outcome, annotate_batch
 from teacher.catalogue import open_teacher
+from teacher.views import Views
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a worker has to know: root of the files, name of the teacher, where it computes, what rows carry."""
+    """What a worker has to know: root of the files, name of the teacher, where it computes, what rows carry, and how
+    many views of a clip are answered."""
 
     root: Path
     teacher: str
     device: str
     embeddings: bool
+    views: int = 1
 
 
 def annotate_batches(
@@ -85,14 +88,16 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 def _begin(asked: Asked) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    opened(asked.teacher, asked.device)
+    opened(asked.teacher, asked.device, asked.views)
 
 
 def _work(segments: Sequence[Segment], asked: Asked) -> Outcome:
-    return annotate_batch(segments, asked.root, opened(asked.teacher, asked.device), embeddings=asked.embeddings)
+    annotator = opened(asked.teacher, asked.device, asked.views)
+    return annotate_batch(segments, asked.root, annotator, embeddings=asked.embeddings)
 
 
 @cache
-def opened(teacher: str, device: str) -> Annotator:
-    """A teacher, loaded once a process."""
-    return open_teacher(teacher, device)
+def opened(teacher: str, device: str, views: int) -> Annotator:
+    """A teacher, loaded once a process; views: how many of a clip it answers."""
+    annotator = open_teacher(teacher, device)
+    return annotator if views == 1 else Views(annotator, views)
