@@ -19,6 +19,7 @@ COMMANDS = {
     "train-teacher": "teacher.commands:train_teacher",
     "calibrate": "teacher.commands:calibrate",
     "teachers": "teacher.commands:teachers",
+    "labels": "distill.labels.commands:labels",
     "train-student": "students.commands:train_student",
     "students": "students.commands:students",
     "export": "export.commands:export",
@@ -30,7 +31,7 @@ COMMANDS = {
 }
 
 #: Which extra brings a package that is missing.
-_EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray",
+_EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
            "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train"}  # fmt: skip
 

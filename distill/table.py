@@ -24,6 +24,9 @@ COLUMNS = (*KEY_COLUMNS, "sha256", *AXES, *SPREADS, "size", "changed")
 
 JSON = "labels.json"
 
+#: Where a table names what could not be labelled.
+FAILED = "failed.csv"
+
 #: How the name of a part begins that others were merged into, and what tells which.
 MERGED, _REPLACES = "part-merged-", b"replaces"
 
@@ -299,6 +302,14 @@ def _as_arrow(rows: Sequence[Row]) -> Any:
         texts = [carried(row.columns.get(name)) for row in rows]
         columns[carried_name(name)] = pyarrow.array(texts, pyarrow.string())
     return pyarrow.table(columns)
+
+
+def hashed(value: object) -> int:
+    """64 bits by which a key is known again where ten million of them are held at once.
+
+    Of ten million different ones two share a hash with a probability of 3 in a million.
+    """
+    return int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=8).digest(), "little")
 
 
 def carried_name(name: str) -> str:

@@ -18,6 +18,7 @@ from distill.options import (
     show,
     where_option,
 )
+from distill.progress import duration
 
 _teacher_option = click.option(
     "--teacher",
@@ -39,6 +40,13 @@ _teacher_option = click.option(
 @click.option("--data-licence", "audio_licence", default="unknown", help="The licence of the recordings.")
 @licence_option
 @click.option("--embeddings", is_flag=True, help="Write what the teacher pooled beside its answers (float16 list).")
+@click.option(
+    "--views",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Answer each clip so many times, slightly changed; the spread says how sure the teacher is.",
+)
 @click.option("--relabel", is_flag=True, help="Replace the rows of files that have changed since.")
 @click.option("--strict", is_flag=True, help="Exit with an error if any segment failed.")
 @device_option
@@ -66,8 +74,10 @@ _teacher_option = click.option(
     help="The Ray cluster: auto (the one this machine belongs to) or HOST:PORT [default: one on this "
     "machine, for as long as it takes].",
 )  # fmt: skip
+@click.option("--estimate", is_flag=True, help="Time the teacher on a sample, say what all would take, write nothing.")
+@click.option("--price-per-hour", type=click.FloatRange(0), help="What an hour of this machine costs, for --estimate.")
 @json_option
-def label(strict: bool, as_json: bool, **options: Any) -> Any:
+def label(strict: bool, as_json: bool, estimate: bool, price_per_hour: float | None, **options: Any) -> Any:
     """Annotate audio with arousal, dominance, valence.
 
     SOURCE is a folder, an audio file, or a manifest (CSV, JSONL, Parquet with file[,start,end]). Interrupted or called
@@ -77,6 +87,12 @@ def label(strict: bool, as_json: bool, **options: Any) -> Any:
     Example:
       distill label recordings/ -o labels/ --teacher prosody
     """
+    if estimate:
+        from teacher.estimating import estimate as try_out
+
+        return show(try_out(**options, price_per_hour=price_per_hour), as_json, _estimated)
+    if price_per_hour is not None:
+        raise click.UsageError("--price-per-hour goes with --estimate")
     from teacher.labelling import label as run
 
     result = run(**options)
@@ -91,6 +107,31 @@ def _labelled(result: dict[str, Any]) -> str:
         f"{result['labelled']} segments labelled ({result['audio_seconds'] / 60:.1f} minutes of audio), "
         f"{result['skipped']} already done, {result['failed']} failed: {result['output']}"
     )
+
+
+def _estimated(found: dict[str, Any]) -> str:
+    wall, sample = found["wall_seconds"], found["sample"]
+    at = f"{found['machine']}, {found['jobs']} {'job' if found['jobs'] == 1 else 'jobs'}"
+    lines = [
+        f"{found['missing']} segments to label, {found['audio_hours']:.2f} hours of audio "
+        f"({found['skipped']} already done, {found['unlisted']} cannot be listed)",
+        f"about {duration(wall['value'])} ({duration(wall['low'])} to {duration(wall['high'])}) on {at}",
+        f"{found['real_time_factor']:.2g} seconds of work a second of audio",
+        f"{_bytes(found['disk_bytes'])} on disk"
+        + (f", {_bytes(found['disk_bytes_with_embeddings'])} with embeddings"
+           if found["disk_bytes_with_embeddings"] else ""),
+        f"timed on {sample['segments']} segments ({sample['audio_seconds']:.1f} s of audio in "
+        f"{sample['wall_seconds']:.1f} s), {sample['failed']} of them failed; nothing was written",
+    ]  # fmt: skip
+    if found["cost"] is not None:
+        cost = found["cost"]
+        lines.insert(3, f"cost about {cost['value']:.2f} ({cost['low']:.2f} to {cost['high']:.2f})")
+    return "\n".join(lines)
+
+
+def _bytes(size: float) -> str:
+    unit, name = (1e9, "GB") if size >= 1e9 else (1e6, "MB") if size >= 1e6 else (1e3, "kB")
+    return f"{size / unit:.1f} {name}"
 
 
 @click.command("check-precision")

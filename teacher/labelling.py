@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distill import table
 from distill.annotation import Annotator
 from distill.errors import DistillError, Refused
@@ -20,12 +22,9 @@ from distill.progress import Progress, say
 from teacher import precision as precisions
 from teacher.batches import Outcome, clips_together, plan
 from teacher.catalogue import DEFAULT, EXACT, card_of
-from teacher.work import Work, files_of, gone, known_of, outdated, spool
+from teacher.work import Marks, Work, files_of, gone, known_of, outdated, spool
 from teacher.workers import Asked, annotate_batches, opened
 from teacher.writing import Writer
-
-#: Where a table names what could not be labelled.
-FAILED = "failed.csv"
 
 #: What computes: processes of this machine, or the actors of a Ray cluster.
 ENGINES = LOCAL, RAY = "local", "ray"
@@ -49,6 +48,7 @@ def label(
     audio_licence: str = UNKNOWN,
     require_licence: str | None = None,
     embeddings: bool = False,
+    views: int = 1,
     relabel: bool = False,
     device: str = "auto",
     precision: str = EXACT,
@@ -62,6 +62,7 @@ def label(
     window, hop: seconds; by default the teacher's longest clip, without overlap. where: rows of the manifest to take.
     audio_licence: the licence of the recordings. require_licence: a kind (`distill.licences.KINDS`) that the teacher's
     weights, its data and the recordings may not exceed. embeddings: write what the teacher pooled, in half precision.
+    views: how many a clip is answered in, itself among them (`teacher.views`): their standard deviation is its spread.
     relabel: replace the rows of files that have changed since. device: where a teacher of torch computes.
     precision: "bfloat16" where 200 clips show that the answers stay those of float32, which is tried before the work,
     once; precision_check: the file of a `check_precision` that has shown it already.
@@ -79,26 +80,28 @@ def label(
         DistillError: no such teacher, nothing could be labelled, the source cannot be read, or the cluster not reached.
     """
     source, output, audio = Path(source), Path(output), None if audio is None else Path(audio)
-    _check_licences(require_licence, teacher, audio_licence)
-    annotator = opened(teacher, device, precision)
-    cut = _cut(window, hop, annotator)
+    if views < 1:
+        raise DistillError(f"--views {views}: a clip is answered at least once")
+    check_licences(require_licence, teacher, audio_licence)
+    annotator = opened(teacher, device, precision, views)
+    cut = cut_of(window, hop, annotator)
     listing = list_segments(source, audio=audio, cut=cut, where=where)
-    asked = Asked(listing.root, teacher, device, embeddings, precision)
+    asked = Asked(listing.root, teacher, device, embeddings, precision, views)
     with _at_hand(engine, address, jobs), sole_writer(output):
-        arguments = _arguments(source, cut, where, teacher, annotator, audio_licence, embeddings=embeddings)
-        arguments["precision"] = precision
-        info = _described(output, annotator, listing, arguments)
+        written = {"embeddings": embeddings, "views": views, "precision": precision}
+        arguments = asked_for(source, cut, where, teacher, annotator, audio_licence, written)
+        info = described(output, annotator, listing, arguments)
         with _spooled(output, listing) as (work, unlisted):
             info["precision"] = precisions.require(
                 work, listing.root, teacher, annotator, precision, device, known=_known_checks(output, precision_check)
             )
             _reconcile(output, work, relabel=relabel, info=info)
-            failed = FailureLog(output / FAILED)
+            failed = FailureLog(output / table.FAILED)
             failed.add(unlisted)
             started = time.monotonic()
             together = clips_together(annotator)
             most = -(-int(work.missing.sum()) // together)
-            answering = _answering(asked, engine, address, jobs, _processes(annotator), most)
+            answering = _answering(asked, engine, address, jobs, processes(annotator), most)
             done = _compute(output, work, answering, asked.root, together, failed)
             wall = time.monotonic() - started
             _close_table(output, info, work, failed)
@@ -113,7 +116,7 @@ class Done:
     seconds: float = 0.0
 
 
-def _check_licences(wanted: str | None, teacher: str, audio_licence: str) -> None:
+def check_licences(wanted: str | None, teacher: str, audio_licence: str) -> None:
     """Refuse before anything is downloaded or read.
 
     Raises:
@@ -158,11 +161,11 @@ def _answering(
     return lambda batches: annotate_on_ray(batches, asked, address, jobs)
 
 
-def _processes(annotator: Annotator) -> int:
+def processes(annotator: Annotator) -> int:
     return 1 if annotator.card.own_threads else os.cpu_count() or 1
 
 
-def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
+def cut_of(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
     longest = annotator.card.longest_seconds
     window = longest if window is None else window
     if not annotator.card.shortest_seconds <= window <= longest:
@@ -173,23 +176,22 @@ def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
     return Cut(window, window if hop is None else hop)
 
 
-def _arguments(
+def asked_for(
     source: Path,
     cut: Cut,
     where: Mapping[str, str] | None,
     teacher: str,
     annotator: Annotator,
     audio_licence: str,
-    *,
-    embeddings: bool,
+    written: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What must be the same for two runs to be one."""
     return {"source": source.resolve().as_posix(), "teacher": teacher, "revision": annotator.card.revision,
             "window": cut.window, "hop": cut.hop, "where": dict(where or {}),
-            "data-licence": audio_licence, "embeddings": embeddings}  # fmt: skip
+            "data-licence": audio_licence, **written}  # fmt: skip
 
 
-def _described(output: Path, annotator: Annotator, listing: Listing, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def described(output: Path, annotator: Annotator, listing: Listing, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """`labels.json` of an unfinished table.
 
     Raises:
@@ -198,8 +200,8 @@ def _described(output: Path, annotator: Annotator, listing: Listing, arguments: 
     root = listing.root.resolve().as_posix()
     before = table.read_info(output)
     if before is not None:
-        # Tables of before have neither.
-        made = {"embeddings": False, "precision": EXACT, **before["arguments"], "root": before["root"]}
+        first = {"embeddings": False, "views": 1, "precision": EXACT}  # what tables of before do not say
+        made = {**first, **before["arguments"], "root": before["root"]}
         _refuse_other(output, made, {**arguments, "root": root})
     elif any(output.glob("part-*.parquet")):
         raise Refused(f"{output}: holds parts of a label table without its {table.JSON}; choose another folder")
@@ -245,12 +247,7 @@ def _reconcile(output: Path, work: Work, *, relabel: bool, info: Mapping[str, An
     """
     table.settle(output)
     known = known_of(output)
-    old = outdated(work, known)
-    if old.any() and not relabel:
-        changed = files_of(output, old)
-        raise Refused(
-            f"{output}: {min(changed)} has changed since it was labelled ({len(changed)} files in all); --relabel"
-        )
+    old = no_longer_so(output, work, known, relabel=relabel)
     lost = gone(work, known)
     if lost.any():
         files = files_of(output, lost)
@@ -260,6 +257,21 @@ def _reconcile(output: Path, work: Work, *, relabel: bool, info: Mapping[str, An
         table.drop_files(output, files_of(output, old))
         known = known_of(output)
     work.leave_out(known)
+
+
+def no_longer_so(output: Path, work: Work, known: Marks, *, relabel: bool) -> np.ndarray:
+    """Boolean [known]: the rows of a table that no longer hold.
+
+    Raises:
+        Refused: there are some, and `relabel` does not allow to replace them.
+    """
+    old = outdated(work, known)
+    if old.any() and not relabel:
+        changed = files_of(output, old)
+        raise Refused(
+            f"{output}: {min(changed)} has changed since it was labelled ({len(changed)} files in all); --relabel"
+        )
+    return old
 
 
 def _compute(output: Path, work: Work, answering: Answering, root: Path, together: int, failed: FailureLog) -> Done:
@@ -286,8 +298,10 @@ def _summary(work: Work, done: Done, failed: FailureLog, wall: float, output: Pa
     skipped = work.segments - int(work.missing.sum())
     if failed.count:
         total = done.segments + skipped + failed.count
-        say(f"{failed.count} of {total} segments failed; {output / FAILED} names each")
+        say(f"{failed.count} of {total} segments failed; {output / table.FAILED} names each")
     if not done.segments and not skipped:
-        raise DistillError(f"nothing was labelled: all {failed.count} segments failed; {output / FAILED} says why")
+        raise DistillError(
+            f"nothing was labelled: all {failed.count} segments failed; {output / table.FAILED} says why"
+        )
     return {"labelled": done.segments, "skipped": skipped, "failed": failed.count,
             "audio_seconds": round(done.seconds, 3), "wall_seconds": round(wall, 3), "output": output}  # fmt: skip

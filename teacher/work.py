@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ class Marks:
     """What segments are known again by, a hash each: uint64 [n].
 
     keys: file, start and end; files: the file; states: its size and time of change; columns: what the manifest says.
-    Of ten million segments two different ones share a hash of 64 bits with a probability of 3 in a million.
     """
 
     keys: np.ndarray
@@ -76,6 +74,28 @@ class Work:
         wanted = np.zeros(len(self.first), bool)
         wanted[places[np.arange(min(count, len(places))) * len(places) // max(1, min(count, len(places)))]] = True
         return [segment for chunk in self._picked(wanted) for segment in chunk]
+
+    def seconds(self) -> float:
+        """Seconds of audio that are missing."""
+        import pyarrow
+
+        at, seconds = 0, 0.0
+        with pyarrow.memory_map(str(self._path)) as source, pyarrow.ipc.open_file(source) as spooled:
+            for number in range(spooled.num_record_batches):
+                batch = spooled.get_batch(number)
+                lasting = batch.column("end").to_numpy() - batch.column("start").to_numpy()
+                seconds += float(lasting[self.missing[at : at + batch.num_rows]].sum())
+                at += batch.num_rows
+        return seconds
+
+    def sample(self, segments: int) -> list[Segment]:
+        """So many of what is missing, spread evenly over the source."""
+        missing = np.flatnonzero(self.missing)
+        chosen = np.unique(np.linspace(0, len(missing) - 1, min(segments, len(missing))).round().astype(np.int64))
+        drawn = Work(self._path, self.marks)
+        drawn.missing = np.zeros(len(self.missing), bool)
+        drawn.missing[missing[chosen]] = True
+        return [segment for chunk in drawn.chunks() for segment in chunk]
 
     def file_at(self, index: int) -> str:
         """The file of the segment at a place of `marks`."""
@@ -198,11 +218,8 @@ def _marks_of(
     file: str, start: float, end: float, size: int, changed: int, carried: Mapping[str, str | None]
 ) -> tuple[int, int, int, int]:
     given = sorted((name, value) for name, value in carried.items() if value is not None)
-    return _hash((file, start, end)), _hash(file), _hash((size, changed)), _hash(given) if given else 0
-
-
-def _hash(value: object) -> int:
-    return int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=8).digest(), "little")
+    key, state = table.hashed((file, start, end)), table.hashed((size, changed))
+    return key, table.hashed(file), state, table.hashed(given) if given else 0
 
 
 def _together(marks: list[np.ndarray]) -> Marks:

@@ -12,22 +12,25 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from distill.annotation import Annotator
+from distill.annotation import Annotator, ColumnAnnotator
 from distill.errors import DistillError
 from distill.manifest import Segment
 from teacher.batches import Outcome, annotate_batch
 from teacher.catalogue import EXACT, open_teacher
+from teacher.views import Views
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a worker has to know: root of the files, name of the teacher, where and how it computes, what rows carry."""
+    """What a worker has to know: root of the files, name of the teacher, where and how it computes, what rows carry,
+    and how many views of a clip are answered."""
 
     root: Path
     teacher: str
     device: str
     embeddings: bool
     precision: str = EXACT
+    views: int = 1
 
 
 def annotate_batches(
@@ -86,15 +89,30 @@ def ctrl_c_held_back() -> Iterator[None]:
 
 def _begin(asked: Asked) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    opened(asked.teacher, asked.device, asked.precision)
+    _opened_for(asked)
 
 
 def _work(segments: Sequence[Segment], asked: Asked) -> Outcome:
-    annotator = opened(asked.teacher, asked.device, asked.precision)
+    annotator = _opened_for(asked)
     return annotate_batch(segments, asked.root, annotator, embeddings=asked.embeddings)
 
 
 @cache
-def opened(teacher: str, device: str, precision: str = EXACT) -> Annotator:
-    """A teacher, loaded once a process."""
-    return open_teacher(teacher, device, precision)
+def opened(teacher: str, device: str, precision: str = EXACT, views: int = 1) -> Annotator:
+    """A teacher, loaded once a process; views: how many of a clip it answers.
+
+    Raises:
+        DistillError: it has no views: it reads more than the clip.
+    """
+    annotator = open_teacher(teacher, device, precision)
+    if views == 1:
+        return annotator
+    if isinstance(annotator, ColumnAnnotator):
+        raise DistillError(
+            f"--views {views}: {annotator.card.name} reads the manifest too, of which there are no views"
+        )
+    return Views(annotator, views)
+
+
+def _opened_for(asked: Asked) -> Annotator:
+    return opened(asked.teacher, asked.device, asked.precision, asked.views)
