@@ -21,7 +21,7 @@ from distill.options import (
 
 
 @click.command()
-@click.argument("source", type=existing)
+@click.argument("source")
 @output_option("Folder of the label table.")
 @click.option(
     "--teacher",
@@ -39,6 +39,11 @@ from distill.options import (
 @click.option("--embeddings", is_flag=True, help="Write what the teacher pooled beside its answers (float16 list).")
 @click.option("--relabel", is_flag=True, help="Replace the rows of files that have changed since.")
 @click.option("--strict", is_flag=True, help="Exit with an error if any segment failed.")
+@click.option("--vad", is_flag=True, help="Label speech alone, found by silero-vad.")
+@click.option("--vad-threshold", type=float, default=0.5, show_default=True, help="Probability of speech.")
+@click.option("--vad-pause", type=float, default=0.3, show_default=True, help="Seconds; shorter pauses are speech.")
+@click.option("--cache", type=existing, help="Where tars from elsewhere are kept [default: ~/.cache/distill].")
+@click.option("--cache-gb", type=float, default=20.0, show_default=True, help="How much of them is kept.")
 @device_option
 @click.option(
     "--jobs", type=click.IntRange(1),
@@ -48,12 +53,13 @@ from distill.options import (
 def label(strict: bool, as_json: bool, **options: Any) -> Any:
     """Annotate audio with arousal, dominance, valence.
 
-    SOURCE is a folder, an audio file, or a manifest (CSV, JSONL, Parquet with file[,start,end]). Interrupted or called
-    again, it does what is missing.
+    SOURCE is a folder, an audio file, a manifest (CSV, JSONL, Parquet with file[,start,end]), or WebDataset tars: one,
+    a folder of them, a pattern, an address. Interrupted or called again, it does what is missing.
 
     \b
     Example:
       distill label recordings/ -o labels/ --teacher prosody
+      distill label 's3://bucket/s-{000..499}.tar' -o labels/ --vad
     """
     from teacher.labelling import label as run
 

@@ -6,7 +6,8 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from distill.annotation import Annotator
 from distill.errors import DistillError, Refused
 from distill.files import sole_writer
 from distill.licences import UNKNOWN, require
-from distill.manifest import Cut, Failure, FailureLog, Listing, list_segments
+from distill.manifest import Cut, Failure, FailureLog, Listing, Segment, list_segments
 from distill.progress import Progress, say
+from distill.remote import DEFAULT_BYTES, is_address, is_cache
+from distill.tars import split
 from teacher.batches import clips_together, plan
 from teacher.catalogue import DEFAULT, card_of
+from teacher.speech import SpeechFinder
 from teacher.work import Work, files_of, gone, known_of, outdated, spool
 from teacher.workers import Asked, annotate_batches, opened
 from teacher.writing import Writer
@@ -45,14 +49,21 @@ def label(
     relabel: bool = False,
     device: str = "auto",
     jobs: int | None = None,
+    vad: bool = False,
+    vad_threshold: float = 0.5,
+    vad_pause: float = 0.3,
+    cache: str | Path | None = None,
+    cache_gb: float = DEFAULT_BYTES / 1e9,
 ) -> dict[str, Any]:
-    """Annotate a folder, a file or a manifest into the label table `output`; a second call does what is missing.
+    """Annotate a folder, a file, tars or a manifest into the label table `output`; a second call does what is missing.
 
     window, hop: seconds; by default the teacher's longest clip, without overlap. where: rows of the manifest to take.
     audio_licence: the licence of the recordings. require_licence: a kind (`distill.licences.KINDS`) that the teacher's
     weights, its data and the recordings may not exceed. embeddings: write what the teacher pooled, in half precision.
     relabel: replace the rows of files that have changed since. device: where a teacher of torch computes.
     jobs: worker processes, by default one a core; one for a teacher that uses all cores by itself.
+    vad: take speech alone, which silero-vad finds with a probability of at least `vad_threshold`, joined over pauses
+    shorter than `vad_pause` seconds. cache, cache_gb: where tars are kept that lie elsewhere, and how much of them.
 
     Returns {labelled, skipped, failed, audio_seconds, wall_seconds, output}: segments, and seconds of audio labelled
     now; wall time from the first decode on.
@@ -61,14 +72,21 @@ def label(
         Refused: a licence is too strict, `output` holds other work, a file has changed, or another run writes there.
         DistillError: no such teacher, nothing could be labelled, or the source cannot be read.
     """
-    source, output, audio = Path(source), Path(output), None if audio is None else Path(audio)
+    output, audio = Path(output), None if audio is None else Path(audio)
     _check_licences(require_licence, teacher, audio_licence)
     annotator = opened(teacher, device)
     cut = _cut(window, hop, annotator)
-    listing = list_segments(source, audio=audio, cut=cut, where=where)
+    finder = (
+        SpeechFinder(annotator.card.shortest_seconds, cut.window, cut.hop, vad_pause, vad_threshold) if vad else None
+    )
+    listing = list_segments(
+        source, audio=audio, cut=replace(cut, find=finder), where=where,
+        cache=None if cache is None else Path(cache), cache_bytes=int(cache_gb * 1e9),
+    )  # fmt: skip
     asked = Asked(listing.root, teacher, device, embeddings)
     with sole_writer(output):
         arguments = _arguments(source, cut, where, teacher, annotator, audio_licence, embeddings=embeddings)
+        arguments["vad"] = finder and finder.settings()
         info = _described(output, annotator, listing, arguments)
         with _spooled(output, listing) as (work, unlisted):
             _reconcile(output, work, relabel=relabel, info=info)
@@ -119,7 +137,7 @@ def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
 
 
 def _arguments(
-    source: Path,
+    source: str | Path,
     cut: Cut,
     where: Mapping[str, str] | None,
     teacher: str,
@@ -129,7 +147,8 @@ def _arguments(
     embeddings: bool,
 ) -> dict[str, Any]:
     """What must be the same for two runs to be one."""
-    return {"source": source.resolve().as_posix(), "teacher": teacher, "revision": annotator.card.revision,
+    where_from = str(source) if is_address(str(source)) else Path(source).resolve().as_posix()
+    return {"source": where_from, "teacher": teacher, "revision": annotator.card.revision,
             "window": cut.window, "hop": cut.hop, "where": dict(where or {}),
             "data-licence": audio_licence, "embeddings": embeddings}  # fmt: skip
 
@@ -143,7 +162,12 @@ def _described(output: Path, annotator: Annotator, listing: Listing, arguments: 
     root = listing.root.resolve().as_posix()
     before = table.read_info(output)
     if before is not None:
-        made = {"embeddings": False, **before["arguments"], "root": before["root"]}  # tables of before have none
+        made = {
+            "embeddings": False,
+            "vad": None,
+            **before["arguments"],
+            "root": before["root"],
+        }  # tables of before have none
         _refuse_other(output, made, {**arguments, "root": root})
     elif any(output.glob("part-*.parquet")):
         raise Refused(f"{output}: holds parts of a label table without its {table.JSON}; choose another folder")
@@ -203,7 +227,7 @@ def _reconcile(output: Path, work: Work, *, relabel: bool, info: Mapping[str, An
 def _compute(output: Path, work: Work, asked: Asked, together: int, failed: FailureLog, jobs: int) -> Done:
     """Run the batches, hand their rows to the writer, and name what failed as it comes."""
     done, total = Done(), int(work.missing.sum())
-    batches = (batch for chunk in work.chunks() for batch in plan(chunk, asked.root, together))
+    batches = (batch for part in _parts(work, asked.root) for batch in plan(part, asked.root, together))
     with Writer(output) as writer, Progress("labelling", total, "segments") as progress:
         for batch, outcome in annotate_batches(batches, asked, min(jobs, -(-total // together))):
             writer.add(outcome.rows)
@@ -212,6 +236,21 @@ def _compute(output: Path, work: Work, asked: Asked, together: int, failed: Fail
             done.segments, done.seconds = done.segments + len(outcome.rows), done.seconds + seconds
             progress.advance(len(batch), audio_seconds=seconds, failed=len(outcome.failures))
     return done
+
+
+def _parts(work: Work, root: Path) -> Iterator[list[Segment]]:
+    """Segments that are planned into batches together: of tars that must be fetched, those of one tar, so that it is
+    fetched once."""
+    for chunk in work.chunks():
+        if is_cache(root):
+            yield from (list(part) for _, part in groupby(chunk, key=_tar))
+        else:
+            yield chunk
+
+
+def _tar(segment: Segment) -> str:
+    inside = split(Path(segment.file))
+    return segment.file if inside is None else inside[0].as_posix()
 
 
 def _close_table(output: Path, info: dict[str, Any], work: Work, failed: FailureLog) -> None:
