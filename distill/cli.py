@@ -33,7 +33,8 @@ COMMANDS = {
 #: Which extra brings a package that is missing.
 _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
-           "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train"}  # fmt: skip
+           "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train",
+           "fsspec": "remote", "silero_vad": "vad"}  # fmt: skip
 
 
 def find(where: str) -> Any:

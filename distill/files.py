@@ -117,10 +117,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
+        return sha256_of_bytes(handle)
 
 
-def _digest(handle: Any) -> str:  # Python 3.10 has no hashlib.file_digest
+def sha256_of_bytes(handle: Any) -> str:
+    """Hexadecimal SHA-256 of what a file that is open has left."""
     digest = hashlib.sha256()
     for block in iter(lambda: handle.read(1 << 20), b""):
         digest.update(block)

@@ -11,10 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from distill import remote
 from distill.audio import SUFFIXES, Span, seconds_of, windows
 from distill.errors import AudioError, DistillError
 from distill.files import write_csv
 from distill.naming import Names
+from distill.shards import rows_of, shards_of
+from distill.tars import Fault, is_there, state_of
 
 #: Columns that say which segment a row is; every other column is carried along.
 KEYS = ("file", "start", "end")
@@ -104,16 +107,29 @@ class Listing:
 
 @dataclass(frozen=True)
 class Cut:
-    """How recordings are cut where the manifest gives no times: windows of `window` seconds, one every `hop`."""
+    """How recordings are cut where the manifest gives no times: windows of `window` seconds, one every `hop`.
+
+    find: gives the spans of a part of a recording that are to be taken, each at most a window; instead of windows.
+    """
 
     window: float
     hop: float
+    find: Callable[[Path, Span], list[Span]] | None = None
 
 
 def list_segments(
-    source: Path, *, audio: Path | None = None, cut: Cut, where: Mapping[str, str] | None = None
+    source: Path | str,
+    *,
+    audio: Path | None = None,
+    cut: Cut,
+    where: Mapping[str, str] | None = None,
+    cache: Path | None = None,
+    cache_bytes: int = remote.DEFAULT_BYTES,
 ) -> Listing:
-    """The segments of a folder (searched through), an audio file, or a CSV / JSONL / Parquet manifest.
+    """The segments of a folder (searched through), an audio file, tars, or a CSV / JSONL / Parquet manifest.
+
+    Tars are WebDataset's shards: one, a folder of them, a pattern ("s-{000..499}.tar", "shards/*.tar") or an address
+    that fsspec knows ("s3://bucket/s-{000..499}.tar"), fetched into the folder `cache` of at most `cache_bytes`.
 
     A manifest has `file` (or AudioFolder's `file_name`) and may have `start` and `end` in seconds; names are looked
     for below `audio`, by default the manifest's own folder. A folder with AudioFolder's `metadata.csv` is read by it.
@@ -122,6 +138,10 @@ def list_segments(
     Raises:
         DistillError: no such source, an empty folder; while it is read: a manifest with a missing column or a bad time.
     """
+    shards = shards_of(source, cache, cache_bytes)
+    if shards is not None:
+        return Listing(shards.root, lambda: _listed(shards.root, _selected(rows_of(shards), where, source), cut))
+    source = Path(str(source).removeprefix("file://"))
     if not source.exists():
         raise DistillError(f"{source}: no such file or folder")
     metadata = source / "metadata.csv"
@@ -184,22 +204,27 @@ def select(rows: list[dict[str, Any]], where: Mapping[str, str], source: Path) -
     Raises:
         DistillError: a column that no row has, or no row left.
     """
-    return list(_selected(rows, where, source))
+    return [row for row in _selected(rows, where, source) if not isinstance(row, Fault)]
 
 
 def _selected(
-    rows: Iterable[dict[str, Any]], where: Mapping[str, str] | None, source: Path
-) -> Iterator[dict[str, Any]]:
+    rows: Iterable[dict[str, Any] | Fault], where: Mapping[str, str] | None, source: Path | str
+) -> Iterator[dict[str, Any] | Fault]:
+    """The rows with the values of `where`, and every fault."""
     wanted = {column: value.split("|") for column, value in (where or {}).items()}
-    chosen = 0
-    for number, row in enumerate(rows):
-        unknown = [column for column in wanted if column not in row] if number == 0 else []
+    number = chosen = 0
+    for row in rows:
+        if isinstance(row, Fault):
+            yield row
+            continue
+        number += 1
+        unknown = [column for column in wanted if column not in row] if number == 1 else []
         if unknown:
             raise DistillError(f"{source}: no column {unknown[0]!r} to choose by; it has {', '.join(row)}")
         if all(str(row.get(column)) in values for column, values in wanted.items()):
             chosen += 1
             yield row
-    if not chosen:
+    if wanted and not chosen:
         raise DistillError(
             f"{source}: no row with {', '.join(f'{key}={value}' for key, value in (where or {}).items())}"
         )
@@ -261,9 +286,12 @@ def _seconds(value: Any, key: str, at: str) -> float | None:
     return number
 
 
-def _listed(root: Path, rows: Iterable[dict[str, Any]], cut: Cut) -> Iterator[Segment | Failure]:
+def _listed(root: Path, rows: Iterable[dict[str, Any] | Fault], cut: Cut) -> Iterator[Segment | Failure]:
     resolved = lru_cache(maxsize=1)(lambda: Names(audio_files(root)))  # the folder is searched only if a name needs it
     for row in rows:
+        if isinstance(row, Fault):
+            yield Failure(row.name, row.reason)
+            continue
         try:
             yield from _segments_of(row, root, resolved, cut)
         except AudioError as error:
@@ -276,12 +304,12 @@ def _listed(root: Path, rows: Iterable[dict[str, Any]], cut: Cut) -> Iterator[Se
 
 def _segments_of(row: dict[str, Any], root: Path, names: Any, cut: Cut) -> Iterator[Segment]:
     name = str(row["file"])
-    file = name if (root / name).is_file() else names().find(name)
+    file = name if is_there(root / name) else names().find(name)
     _encodable(file)
-    status = (root / file).stat()
+    size, changed = state_of(root / file)
     columns = {key: value for key, value in row.items() if key not in KEYS}
     for span in _spans(row, root / file, cut):
-        yield Segment(file, span.start, span.end, status.st_size, status.st_mtime_ns, columns)
+        yield Segment(file, span.start, span.end, size, changed, columns)
 
 
 def _spans(row: dict[str, Any], path: Path, cut: Cut) -> list[Span]:
@@ -290,6 +318,8 @@ def _spans(row: dict[str, Any], path: Path, cut: Cut) -> list[Span]:
         end = seconds_of(path)
         if end <= start:
             raise AudioError(f"the segment starts at {start:g} s, the file ends at {end:g} s")
+    if cut.find is not None:
+        return cut.find(path, Span(start, end))
     spans = windows(end - start, cut.window, cut.hop)
     return [Span(round(start + span.start, 6), round(start + span.end, 6)) for span in spans]
 

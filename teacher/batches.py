@@ -15,8 +15,9 @@ from distill import table
 from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator
 from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
 from distill.errors import AudioError, DistillError
-from distill.files import sha256_of
+from distill.files import sha256_of_bytes
 from distill.manifest import Failure, Segment
+from distill.tars import open_bytes
 
 #: Segments that are decoded and answered together, where the teacher does not say otherwise.
 BATCH = 32
@@ -101,12 +102,12 @@ def _grouped(segments: Sequence[Segment], key: Callable[[Segment], bytes]) -> It
 def _probe(path: Path, size: int | None = None) -> bytes:
     """Digest of the middle of a file of `size` bytes, or of all of it."""
     try:
-        if size is None:
-            return sha256_of(path).encode()
-        with path.open("rb") as handle:
+        with open_bytes(path)[0] as handle:
+            if size is None:
+                return sha256_of_bytes(handle).encode()
             handle.seek(max(0, (size - _PROBE) // 2))
             return hashlib.sha256(handle.read(_PROBE)).digest()
-    except OSError:
+    except (OSError, AudioError):
         return os.fsencode(path)
 
 

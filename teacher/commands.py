@@ -30,7 +30,7 @@ _teacher_option = click.option(
 
 
 @click.command()
-@click.argument("source", type=existing)
+@click.argument("source")
 @output_option("Folder of the label table.")
 @_teacher_option
 @audio_option
@@ -49,6 +49,11 @@ _teacher_option = click.option(
 )
 @click.option("--relabel", is_flag=True, help="Replace the rows of files that have changed since.")
 @click.option("--strict", is_flag=True, help="Exit with an error if any segment failed.")
+@click.option("--vad", is_flag=True, help="Label speech alone, found by silero-vad.")
+@click.option("--vad-threshold", type=float, default=0.5, show_default=True, help="Probability of speech.")
+@click.option("--vad-pause", type=float, default=0.3, show_default=True, help="Seconds; shorter pauses are speech.")
+@click.option("--cache", type=existing, help="Where tars from elsewhere are kept [default: ~/.cache/distill].")
+@click.option("--cache-gb", type=float, default=20.0, show_default=True, help="How much of them is kept.")
 @device_option
 @click.option(
     "--precision",
@@ -80,16 +85,19 @@ _teacher_option = click.option(
 def label(strict: bool, as_json: bool, estimate: bool, price_per_hour: float | None, **options: Any) -> Any:
     """Annotate audio with arousal, dominance, valence.
 
-    SOURCE is a folder, an audio file, or a manifest (CSV, JSONL, Parquet with file[,start,end]). Interrupted or called
-    again, it does what is missing.
+    SOURCE is a folder, an audio file, a manifest (CSV, JSONL, Parquet with file[,start,end]), or WebDataset tars: one,
+    a folder of them, a pattern, an address. Interrupted or called again, it does what is missing.
 
     \b
     Example:
       distill label recordings/ -o labels/ --teacher prosody
+      distill label 's3://bucket/s-{000..499}.tar' -o labels/ --vad
     """
     if estimate:
         from teacher.estimating import estimate as try_out
 
+        if options.pop("engine") != "local" or options.pop("address") or options.pop("precision_check"):
+            raise click.UsageError("--estimate times this machine in one precision: no --engine, no --precision-check")
         return show(try_out(**options, price_per_hour=price_per_hour), as_json, _estimated)
     if price_per_hour is not None:
         raise click.UsageError("--price-per-hour goes with --estimate")

@@ -18,12 +18,12 @@ from distill.annotation import Annotator
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.licences import UNKNOWN
-from distill.manifest import Segment, list_segments
+from distill.manifest import Segment
+from distill.remote import DEFAULT_BYTES
 from teacher.batches import annotate_batch, clips_together
-from teacher.catalogue import DEFAULT
-from teacher.labelling import asked_for, check_licences, cut_of, described, no_longer_so, processes
+from teacher.catalogue import DEFAULT, EXACT
+from teacher.labelling import described, no_longer_so, prepared, processes
 from teacher.work import Marks, Work, known_of, spool
-from teacher.workers import opened
 
 #: The sample: so many segments, spread over the source, for so many seconds of wall time at most (a batch is ended).
 SAMPLE, SECONDS = 64, 20.0
@@ -61,7 +61,13 @@ def estimate(
     views: int = 1,
     relabel: bool = False,
     device: str = "auto",
+    precision: str = EXACT,
     jobs: int | None = None,
+    vad: bool = False,
+    vad_threshold: float = 0.5,
+    vad_pause: float = 0.3,
+    cache: str | Path | None = None,
+    cache_gb: float = DEFAULT_BYTES / 1e9,
     price_per_hour: float | None = None,
 ) -> dict[str, Any]:
     """How long `teacher.labelling.label`, with the same arguments, would take for what `output` lacks.
@@ -75,13 +81,13 @@ def estimate(
     Raises:
         Refused, DistillError: as `label` would; or every segment of the sample failed.
     """
-    source, output, audio = Path(source), Path(output), None if audio is None else Path(audio)
-    check_licences(require_licence, teacher, audio_licence)
-    annotator = opened(teacher, device, views)
-    cut = cut_of(window, hop, annotator)
-    listing = list_segments(source, audio=audio, cut=cut, where=where)
-    written = {"embeddings": embeddings, "views": views}
-    described(output, annotator, listing, asked_for(source, cut, where, teacher, annotator, audio_licence, written))
+    output = Path(output)
+    annotator, listing, arguments = prepared(
+        source, teacher=teacher, audio=audio, window=window, hop=hop, where=where, audio_licence=audio_licence,
+        require_licence=require_licence, embeddings=embeddings, views=views, device=device, precision=precision,
+        vad=vad, vad_threshold=vad_threshold, vad_pause=vad_pause, cache=cache, cache_gb=cache_gb,
+    )  # fmt: skip
+    described(output, annotator, listing, arguments)
     with TemporaryDirectory() as beside:
         work, unlisted = spool(listing, Path(beside) / "listing")
         _leave_out_what_is_done(output, work, relabel=relabel)

@@ -6,7 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from distill.files import read_json, sole_writer
 from distill.licences import UNKNOWN, require
 from distill.manifest import Cut, Failure, FailureLog, Listing, Segment, list_segments
 from distill.progress import Progress, say
+from distill.remote import DEFAULT_BYTES, is_address, is_cache
+from distill.tars import split
 from teacher import precision as precisions
 from teacher.batches import Outcome, clips_together, plan
 from teacher.catalogue import DEFAULT, EXACT, card_of
+from teacher.speech import SpeechFinder
 from teacher.work import Marks, Work, files_of, gone, known_of, outdated, spool
 from teacher.workers import Asked, annotate_batches, opened
 from teacher.writing import Writer
@@ -56,8 +60,13 @@ def label(
     jobs: int | None = None,
     engine: str = LOCAL,
     address: str | None = None,
+    vad: bool = False,
+    vad_threshold: float = 0.5,
+    vad_pause: float = 0.3,
+    cache: str | Path | None = None,
+    cache_gb: float = DEFAULT_BYTES / 1e9,
 ) -> dict[str, Any]:
-    """Annotate a folder, a file or a manifest into the label table `output`; a second call does what is missing.
+    """Annotate a folder, a file, tars or a manifest into the label table `output`; a second call does what is missing.
 
     window, hop: seconds; by default the teacher's longest clip, without overlap. where: rows of the manifest to take.
     audio_licence: the licence of the recordings. require_licence: a kind (`distill.licences.KINDS`) that the teacher's
@@ -70,6 +79,8 @@ def label(
     engine: "local", or "ray" for the actors of a Ray cluster, by default one a GPU, or a CPU; every node has to see the
     recordings, and the teacher's files, under the same path. address: of that cluster ("auto": the one that runs here);
     by default one is started on this machine, and stopped.
+    vad: take speech alone, which silero-vad finds with a probability of at least `vad_threshold`, joined over pauses
+    shorter than `vad_pause` seconds. cache, cache_gb: where tars are kept that lie elsewhere, and how much of them.
 
     Returns {labelled, skipped, failed, audio_seconds, wall_seconds, output}: segments, and seconds of audio labelled
     now; wall time from the first decode on.
@@ -79,17 +90,14 @@ def label(
             changed, or another run writes there.
         DistillError: no such teacher, nothing could be labelled, the source cannot be read, or the cluster not reached.
     """
-    source, output, audio = Path(source), Path(output), None if audio is None else Path(audio)
-    if views < 1:
-        raise DistillError(f"--views {views}: a clip is answered at least once")
-    check_licences(require_licence, teacher, audio_licence)
-    annotator = opened(teacher, device, precision, views)
-    cut = cut_of(window, hop, annotator)
-    listing = list_segments(source, audio=audio, cut=cut, where=where)
+    output = Path(output)
+    annotator, listing, arguments = prepared(
+        source, teacher=teacher, audio=audio, window=window, hop=hop, where=where, audio_licence=audio_licence,
+        require_licence=require_licence, embeddings=embeddings, views=views, device=device, precision=precision,
+        vad=vad, vad_threshold=vad_threshold, vad_pause=vad_pause, cache=cache, cache_gb=cache_gb,
+    )  # fmt: skip
     asked = Asked(listing.root, teacher, device, embeddings, precision, views)
     with _at_hand(engine, address, jobs), sole_writer(output):
-        written = {"embeddings": embeddings, "views": views, "precision": precision}
-        arguments = asked_for(source, cut, where, teacher, annotator, audio_licence, written)
         info = described(output, annotator, listing, arguments)
         with _spooled(output, listing) as (work, unlisted):
             info["precision"] = precisions.require(
@@ -108,6 +116,33 @@ def label(
             return _summary(work, done, failed, wall, output)
 
 
+def prepared(
+    source: str | Path, *, teacher: str, audio: str | Path | None, window: float | None, hop: float | None,
+    where: Mapping[str, str] | None, audio_licence: str, require_licence: str | None, embeddings: bool, views: int,
+    device: str, precision: str, vad: bool, vad_threshold: float, vad_pause: float, cache: str | Path | None,
+    cache_gb: float,
+) -> tuple[Annotator, Listing, dict[str, Any]]:  # fmt: skip
+    """What labelling and its estimate begin with: the teacher, what the source holds, and the arguments that have to be
+    the same for two runs to be one. The options are those of `label`.
+
+    Raises:
+        Refused, DistillError: as `label`.
+    """
+    if views < 1:
+        raise DistillError(f"--views {views}: a clip is answered at least once")
+    _check_licences(require_licence, teacher, audio_licence)
+    annotator = opened(teacher, device, precision, views)
+    cut = _cut(window, hop, annotator)
+    shortest = annotator.card.shortest_seconds
+    finder = SpeechFinder(shortest, cut.window, cut.hop, vad_pause, vad_threshold) if vad else None
+    listing = list_segments(
+        source, audio=None if audio is None else Path(audio), cut=replace(cut, find=finder), where=where,
+        cache=None if cache is None else Path(cache), cache_bytes=int(cache_gb * 1e9),
+    )  # fmt: skip
+    written = {"embeddings": embeddings, "views": views, "precision": precision, "vad": finder and finder.settings()}
+    return annotator, listing, _arguments(source, cut, where, teacher, annotator, audio_licence, written)
+
+
 @dataclass
 class Done:
     """What a run has labelled: segments, and seconds of audio."""
@@ -116,7 +151,7 @@ class Done:
     seconds: float = 0.0
 
 
-def check_licences(wanted: str | None, teacher: str, audio_licence: str) -> None:
+def _check_licences(wanted: str | None, teacher: str, audio_licence: str) -> None:
     """Refuse before anything is downloaded or read.
 
     Raises:
@@ -165,7 +200,7 @@ def processes(annotator: Annotator) -> int:
     return 1 if annotator.card.own_threads else os.cpu_count() or 1
 
 
-def cut_of(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
+def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:
     longest = annotator.card.longest_seconds
     window = longest if window is None else window
     if not annotator.card.shortest_seconds <= window <= longest:
@@ -176,8 +211,8 @@ def cut_of(window: float | None, hop: float | None, annotator: Annotator) -> Cut
     return Cut(window, window if hop is None else hop)
 
 
-def asked_for(
-    source: Path,
+def _arguments(
+    source: str | Path,
     cut: Cut,
     where: Mapping[str, str] | None,
     teacher: str,
@@ -186,7 +221,8 @@ def asked_for(
     written: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What must be the same for two runs to be one."""
-    return {"source": source.resolve().as_posix(), "teacher": teacher, "revision": annotator.card.revision,
+    where_from = str(source) if is_address(str(source)) else Path(source).resolve().as_posix()
+    return {"source": where_from, "teacher": teacher, "revision": annotator.card.revision,
             "window": cut.window, "hop": cut.hop, "where": dict(where or {}),
             "data-licence": audio_licence, **written}  # fmt: skip
 
@@ -200,7 +236,7 @@ def described(output: Path, annotator: Annotator, listing: Listing, arguments: M
     root = listing.root.resolve().as_posix()
     before = table.read_info(output)
     if before is not None:
-        first = {"embeddings": False, "views": 1, "precision": EXACT}  # what tables of before do not say
+        first = {"embeddings": False, "views": 1, "precision": EXACT, "vad": None}  # what tables of before do not say
         made = {**first, **before["arguments"], "root": before["root"]}
         _refuse_other(output, made, {**arguments, "root": root})
     elif any(output.glob("part-*.parquet")):
@@ -277,7 +313,7 @@ def no_longer_so(output: Path, work: Work, known: Marks, *, relabel: bool) -> np
 def _compute(output: Path, work: Work, answering: Answering, root: Path, together: int, failed: FailureLog) -> Done:
     """Run the batches, hand their rows to the writer, and name what failed as it comes."""
     done, total = Done(), int(work.missing.sum())
-    batches = (batch for chunk in work.chunks() for batch in plan(chunk, root, together))
+    batches = (batch for part in _parts(work, root) for batch in plan(part, root, together))
     with Writer(output) as writer, Progress("labelling", total, "segments") as progress:
         for batch, outcome in answering(batches):
             writer.add(outcome.rows)
@@ -286,6 +322,21 @@ def _compute(output: Path, work: Work, answering: Answering, root: Path, togethe
             done.segments, done.seconds = done.segments + len(outcome.rows), done.seconds + seconds
             progress.advance(len(batch), audio_seconds=seconds, failed=len(outcome.failures))
     return done
+
+
+def _parts(work: Work, root: Path) -> Iterator[list[Segment]]:
+    """Segments that are planned into batches together: of tars that must be fetched, those of one tar, so that it is
+    fetched once."""
+    for chunk in work.chunks():
+        if is_cache(root):
+            yield from (list(part) for _, part in groupby(chunk, key=_tar))
+        else:
+            yield chunk
+
+
+def _tar(segment: Segment) -> str:
+    inside = split(Path(segment.file))
+    return segment.file if inside is None else inside[0].as_posix()
 
 
 def _close_table(output: Path, info: dict[str, Any], work: Work, failed: FailureLog) -> None:
