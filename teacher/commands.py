@@ -188,7 +188,8 @@ def _compared(result: dict[str, Any]) -> str:
 def benchmark_labelling(as_json: bool, **options: Any) -> Any:
     """Time the encoder of the large teachers against a plain loop over transformers.
 
-    WavLM-large with random weights, a new process for each way, all taking turns; nothing is downloaded.
+    WavLM-large with random weights, a new process for each way, all taking turns; nothing is downloaded. Then the whole
+    of labelling with a teacher that returns a constant.
 
     \b
     Example:
@@ -208,7 +209,11 @@ def _timed(result: dict[str, Any]) -> str:
         f"{row['processor_ratio']:.2f} by processor time), {100 * row['share']:.0f} % of the product rate"
         for name, row in result["ways"].items()
     ]
-    return "\n".join([f"clips of {result['seconds']:g} s, {result['rounds']} rounds, {result['device']}", *rows])
+    rest = result["overhead"]
+    return "\n".join([
+        f"clips of {result['seconds']:g} s, {result['rounds']} rounds, {result['device']}", *rows,
+        f"all but the teacher: {rest['times_real_time']:.0f} times real time, FLAC, {rest['jobs']} processes",
+    ])  # fmt: skip
 
 
 @click.command("train-teacher")

@@ -25,6 +25,7 @@ from distill.audio import SAMPLING_RATE, read
 from distill.files import plain, reject_unwritable, write_json
 from distill.learning.device import choose_device
 from distill.progress import Progress
+from teacher.overhead import overhead
 from teacher.published.encoder import OwnEncoder
 from teacher.published.network import WAVLM_LARGE
 from teacher.published.products import multiplies_bfloat16, product
@@ -78,7 +79,7 @@ def benchmark_labelling(
     Returns {machine, device, seconds, rounds, flops (a clip), product_rate: {"dtype, threads": FLOP/s}, ways}. ways:
     {name: {median, p10, p90 (ms a clip), rtf, ratio, ratio_p10, ratio_p90 (to the plain loop, round by round),
     processor, processor_ratio (the same of processor time, which other programs on the machine move less), share (of
-    the product rate), relative_rms (to the plain loop's states)}}.
+    the product rate), relative_rms (to the plain loop's states)}}; overhead: see `teacher.overhead`.
     """
     if output is not None:
         reject_unwritable(Path(output))
@@ -104,6 +105,7 @@ def benchmark_labelling(
             | {"relative_rms": _relative_rms(first[name], first[PLAIN])}
             for name, way in ways.items()
         },
+        "overhead": overhead(),
     }  # fmt: skip
     if output is not None:
         write_json(Path(output), result)

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import WavLMConfig, WavLMModel
 
 from teacher import speed
+from teacher.overhead import overhead
 from teacher.published.encoder import OwnEncoder
 from teacher.published.network import WAVLM_LARGE
 from tests.teacher.checkpoints import SMALL
@@ -44,6 +45,11 @@ def test_every_way_begins_a_round_in_its_turn() -> None:
     assert [speed._turned(["a", "b", "c"], number)[0] for number in range(4)] == ["a", "b", "c", "a"]
 
 
+def test_all_but_the_teacher_is_the_whole_of_labelling() -> None:
+    measured = overhead(jobs=1, recordings=3)
+    assert measured["audio_seconds"] == 30 and measured["times_real_time"] > 0 and measured["jobs"] == 1
+
+
 @pytest.mark.long
 def test_the_command_writes_what_it_measured(tmp_path: Path, distill: Callable[..., Any]) -> None:
     done = distill(
@@ -52,5 +58,5 @@ def test_the_command_writes_what_it_measured(tmp_path: Path, distill: Callable[.
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "speed.json").read_text())
     assert {"plain loop", "float32"} <= set(result["ways"]) and result["ways"]["plain loop"]["ratio"] == 1
-    assert result["ways"]["float32"]["relative_rms"] < 1e-5
+    assert result["ways"]["float32"]["relative_rms"] < 1e-5 and result["overhead"]["audio_seconds"] == 5400
     assert result["ways"].get("bfloat16", {"relative_rms": 0.01})["relative_rms"] < 0.03
