@@ -73,7 +73,7 @@ def open_checkpoint(folder: Path, card: TeacherCard, *, family: Family, device: 
     try:
         loaded = placed(lambda: network.build(config), path, network.arranged(state, config))
     except (TypeError, ValueError, StrictDataclassError) as error:  # sizes that transformers or torch refuse
-        raise DistillError(f"{folder / 'config.json'}: {str(error).strip().splitlines()[0]}") from None
+        raise DistillError(f"{folder / 'config.json'}: {' '.join(str(error).split())}") from None
     together = 1 if where.type == "cpu" else TOGETHER_ON_GPU
     return Published(replace(card, parameters=_counted(loaded)), loaded, where, together=together)
 
