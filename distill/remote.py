@@ -156,6 +156,8 @@ def _make_room(home: Path, most_bytes: int) -> None:
     """Take away the tars that were used the longest time ago; who reads one of them keeps it open meanwhile."""
     held = []
     for path in home.rglob("*.tar"):
+        if path.name.startswith("."):  # what another process is fetching
+            continue
         with suppress(OSError):
             held.append((path.stat().st_atime_ns, path.stat().st_size, path))
     total = sum(size for _, size, _ in held)

@@ -116,7 +116,7 @@ def check_info(folder: Path, info: Any, required: Sequence[str]) -> None:
     Raises:
         DistillError: it lacks something.
     """
-    missing = [key for key in required if not isinstance(info, dict) or key not in info]
+    missing = [key for key in required if not isinstance(info, dict) or info.get(key) is None]
     if missing:
         raise DistillError(f"{folder / JSON}: lacks {', '.join(missing)}; label again into another folder")
 
@@ -126,13 +126,21 @@ def scan(folder: Path, *, columns: Sequence[str] | None = None, without: Collect
     may hold more rows than fit in memory.
 
     columns: those that are wanted and there (default: all); without: those that are not.
+
+    Raises:
+        DistillError: a part cannot be read.
     """
+    import pyarrow
     import pyarrow.parquet
 
     for part in part_files(folder):
-        with pyarrow.parquet.ParquetFile(part) as opened:
-            names = [name for name in opened.schema_arrow.names if columns is None or name in columns]
-            yield from opened.iter_batches(batch_size=16_384, columns=[name for name in names if name not in without])
+        try:
+            with pyarrow.parquet.ParquetFile(part) as opened:
+                names = [name for name in opened.schema_arrow.names if columns is None or name in columns]
+                wanted = [name for name in names if name not in without]
+                yield from opened.iter_batches(batch_size=16_384, columns=wanted)
+        except pyarrow.ArrowException as error:
+            raise DistillError(f"{part}: the part cannot be read ({str(error).splitlines()[0]})") from None
 
 
 def count(folder: Path) -> tuple[int, float]:
@@ -228,8 +236,17 @@ def write_info(folder: Path, info: Mapping[str, Any]) -> None:
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
-    """`labels.json`, or None where nothing was labelled yet."""
-    return dict(read_json(folder / JSON)) if (folder / JSON).is_file() else None
+    """`labels.json`, or None where nothing was labelled yet.
+
+    Raises:
+        DistillError: it is no JSON object.
+    """
+    if not (folder / JSON).is_file():
+        return None
+    info = read_json(folder / JSON)
+    if not isinstance(info, dict):
+        raise DistillError(f"{folder / JSON}: is no JSON object; label again into another folder")
+    return info
 
 
 def is_table(path: Path) -> bool:

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from distill import runs
 from distill.annotation import AXES
 from distill.errors import DistillError
 from distill.files import sha256_of
+from distill.learning.weights import check_tensors, read_tensors
 from students.catalogue import build
 from students.frontend import POWER_FLOOR
-from students.loading import check_tensors, read_safetensors
 from students.network import StudentNetwork
 
 #: The layout of the published weights, by its name here.
@@ -61,7 +60,7 @@ def load_published(folder: Path) -> tuple[StudentNetwork, dict[str, Any]]:
     path = _weights_of(folder)
     if path is None:
         raise DistillError(f"{folder}: no published weights there (neither {' nor '.join(FILES)})")
-    model, found = build(ARCH), _read(path)
+    model, found = build(ARCH), read_tensors(path)
     ours = model.state_dict()
     check_tensors(path, {**{published(name): ours[name] for name in ours}, _FLOOR: torch.zeros(1)}, found)
     if not torch.allclose(found[_FLOOR], torch.tensor(POWER_FLOOR)):
@@ -92,16 +91,3 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _weights_of(folder: Path) -> Path | None:
     return next((folder / name for name in FILES if (folder / name).is_file()), None)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        return read_safetensors(path)
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has no type of its own for a file that is broken off or holds other things
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DistillError(f"{path}: cannot be read ({reason})") from None
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise DistillError(f"{path}: holds no tensors by name")
-    return dict(tensors)

@@ -88,6 +88,8 @@ def card_of(name: str) -> TeacherCard | None:
     if path.exists():
         return _from_path(path, "cpu", EXACT).card
     family = _published_as(name)
+    if family is None and not hub.is_hub_id(name):
+        raise _no_such_teacher(name)
     return family.card if family else None
 
 
@@ -140,15 +142,19 @@ def _from_path(path: Path, device: str, precision: str) -> Annotator:
 def _from_hub(name: str, device: str, precision: str) -> Annotator:
     family = FAMILIES.get(name) or _published_as(name)
     if family is None and not hub.is_hub_id(name):
-        raise DistillError(
-            f"{name}: no such teacher; there are {', '.join([*TEACHERS, *FAMILIES])}, mean: of several, "
-            "llm: and a configuration, a folder, an .onnx file, or a hub's owner/name"
-        )
+        raise _no_such_teacher(name)
     folder, revision = hub.fetch(family.card.source if family and name in FAMILIES else name)
     # A name that nobody has written a card for says no more than a folder does.
     known = family or _recognised(folder)
     card = known.card if family else replace(_local_card(folder, known), name=name, source=name)
     return _checkpoint(folder, replace(card, revision=revision), known, device, precision)
+
+
+def _no_such_teacher(name: str) -> DistillError:
+    return DistillError(
+        f"{name}: no such teacher; there are {', '.join([*TEACHERS, *FAMILIES])}, mean: of several, "
+        "llm: and a configuration, a folder, an .onnx file, or a hub's owner/name"
+    )
 
 
 def _trained_here(folder: Path) -> Annotator:

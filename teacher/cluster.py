@@ -26,7 +26,7 @@ from distill.manifest import Segment
 from distill.progress import say
 from teacher.batches import Outcome, annotate_batch
 from teacher.catalogue import absolute
-from teacher.workers import Asked, ctrl_c_held_back, opened
+from teacher.workers import Asked, ctrl_c_held_back, opened_for
 
 #: How the cluster is asked for that runs on this machine, or that the environment names.
 AUTO = "auto"
@@ -200,7 +200,7 @@ def _share(asked: Asked, actors: int | None) -> tuple[int, dict[str, Any]]:
     gpus = int(ray.cluster_resources().get("GPU", 0))
     nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     nodes = [cpus for cpus in nodes if cpus] or [1]
-    if not opened(asked.teacher, asked.device).card.own_threads:
+    if not opened_for(asked).card.own_threads:
         return actors or sum(nodes), {"num_cpus": 1}
     if gpus and asked.device in ("auto", "cuda"):
         return min(actors or gpus, gpus), {"num_cpus": 1, "num_gpus": 1}
@@ -217,10 +217,10 @@ class Annotating:
 
     def begin(self) -> str:
         """Load the teacher; returns its revision. Not when it is made: there an error would lose its type."""
-        return opened(self._asked.teacher, self._asked.device).card.revision
+        return opened_for(self._asked).card.revision
 
     def annotate(self, segments: list[Segment]) -> Outcome:
-        annotator = opened(self._asked.teacher, self._asked.device)
+        annotator = opened_for(self._asked)
         return annotate_batch(segments, self._asked.root, annotator, embeddings=self._asked.embeddings)
 
 
@@ -310,7 +310,7 @@ class _Actors:
             told = True
 
     def _check_revision(self, revision: str) -> None:
-        here = opened(self._asked.teacher, self._asked.device).card.revision
+        here = opened_for(self._asked).card.revision
         if revision != here:
             raise DistillError(
                 f"{self._asked.teacher}: a node of the cluster has the revision {revision}, this machine {here}; "

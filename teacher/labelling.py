@@ -235,7 +235,9 @@ def described(output: Path, annotator: Annotator, listing: Listing, arguments: M
     """
     root = listing.root.resolve().as_posix()
     before = table.read_info(output)
-    if before is not None:
+    # A corrected command takes the place of one that failed before its first row.
+    if before is not None and table.part_files(output):
+        table.check_info(output, before, ("arguments", "root"))
         first = {"embeddings": False, "views": 1, "precision": EXACT, "vad": None}  # what tables of before do not say
         made = {**first, **before["arguments"], "root": before["root"]}
         _refuse_other(output, made, {**arguments, "root": root})
@@ -287,7 +289,7 @@ def _reconcile(output: Path, work: Work, *, relabel: bool, info: Mapping[str, An
     lost = gone(work, known)
     if lost.any():
         files = files_of(output, lost)
-        say(f"{len(files)} labelled files are no longer in the source ({min(files)} ...); their rows are kept")
+        say(f"{int(lost.sum())} labelled segments are not in the source any more (of {min(files)} ...); they stay")
     table.write_info(output, info)  # from here on the table is unfinished, whatever happens
     if old.any():
         table.drop_files(output, files_of(output, old))

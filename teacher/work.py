@@ -97,14 +97,6 @@ class Work:
         drawn.missing[missing[chosen]] = True
         return [segment for chunk in drawn.chunks() for segment in chunk]
 
-    def file_at(self, index: int) -> str:
-        """The file of the segment at a place of `marks`."""
-        import pyarrow
-
-        with pyarrow.memory_map(str(self._path)) as source, pyarrow.ipc.open_file(source) as spooled:
-            number, row = divmod(index, CHUNK)
-            return str(spooled.get_batch(number).column("file")[row].as_py())
-
 
 def spool(entries: Iterable[Segment | Failure], path: Path) -> tuple[Work, list[Failure]]:
     """List a source onto disk; returns the work and what could not be listed."""
@@ -139,8 +131,8 @@ def outdated(work: Work, known: Marks) -> np.ndarray:
 
 
 def gone(work: Work, known: Marks) -> np.ndarray:
-    """Boolean [known]: rows of files that the source no longer has."""
-    return ~np.isin(known.files, work.marks.files)
+    """Boolean [known]: rows of segments that the source no longer has."""
+    return ~np.isin(known.keys, work.marks.keys)
 
 
 def files_of(folder: Path, flagged: np.ndarray) -> set[str]:

@@ -89,11 +89,11 @@ def ctrl_c_held_back() -> Iterator[None]:
 
 def _begin(asked: Asked) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _opened_for(asked)
+    opened_for(asked)
 
 
 def _work(segments: Sequence[Segment], asked: Asked) -> Outcome:
-    annotator = _opened_for(asked)
+    annotator = opened_for(asked)
     return annotate_batch(segments, asked.root, annotator, embeddings=asked.embeddings)
 
 
@@ -114,5 +114,6 @@ def opened(teacher: str, device: str, precision: str = EXACT, views: int = 1) ->
     return Views(annotator, views)
 
 
-def _opened_for(asked: Asked) -> Annotator:
+def opened_for(asked: Asked) -> Annotator:
+    """The teacher that a worker was asked to be."""
     return opened(asked.teacher, asked.device, asked.precision, asked.views)

@@ -26,6 +26,7 @@ class Writer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._waiting: list[table.Row] = []
+        self._name = ""
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._failed: Exception | None = None
@@ -73,9 +74,10 @@ class Writer:
         with self._lock:
             if not self._waiting:
                 return
-            name = secrets.token_hex(8)
+            # The name stays until the rows are gone from here: interrupted in between, they replace themselves.
+            name = self._name = self._name or secrets.token_hex(8)
             table.write_part(self.folder, name, self._waiting)
-            self._waiting = []
+            self._waiting, self._name = [], ""
             self._merge(self.folder / f"part-{name}.parquet")
 
     def _merge(self, part: Path) -> None:

@@ -96,11 +96,14 @@ def _info(folder: Path) -> dict[str, Any]:
 
 def _made(info: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be alike for the rows of two tables to stand in one."""
-    card, arguments = info["teacher"], {"embeddings": False, "views": 1, **info.get("arguments", {})}
+    card, arguments = (
+        info["teacher"],
+        {"embeddings": False, "views": 1, "precision": "float32", **info.get("arguments", {})},
+    )
     return {
         "teacher": card["name"], "revision": card["revision"], "axes": info["axes"], "derived": info["derived"],
         "normalisation": info.get("normalisation"),
-        **{name: arguments.get(name) for name in ("window", "hop", "embeddings", "views")},
+        **{name: arguments.get(name) for name in ("window", "hop", "embeddings", "views", "precision")},
     }  # fmt: skip
 
 

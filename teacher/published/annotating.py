@@ -101,7 +101,7 @@ def _loaded(folder: Path, family: Family) -> nn.Module:
     try:
         return placed(lambda: network.build(config), path, network.arranged(state, config))
     except (TypeError, ValueError, StrictDataclassError) as error:  # sizes that transformers or torch refuse
-        raise DistillError(f"{folder / 'config.json'}: {str(error).strip().splitlines()[0]}") from None
+        raise DistillError(f"{folder / 'config.json'}: {' '.join(str(error).split())}") from None
 
 
 def _counted(network: nn.Module) -> int:

@@ -50,7 +50,9 @@ def files_of(weights: Path) -> list[Path]:
     """
     if weights.name != INDEX:
         return [weights]
-    names = sorted({str(name) for name in (read_json(weights).get("weight_map") or {}).values()})
+    listed = read_json(weights)
+    placed = listed.get("weight_map") if isinstance(listed, dict) else None
+    names = sorted({str(name) for name in placed.values()}) if isinstance(placed, dict) else []
     if not names or any(Path(name).name != name for name in names):
         raise DistillError(f"{weights}: names no files beside it")
     missing = [name for name in names if not (weights.parent / name).is_file()]

@@ -78,8 +78,8 @@ def _resolved(repository: str, revision: str | None) -> Any:
         raise DistillError(f"{repository}{f'@{revision}' if revision else ''}: the hub knows no such model") from None
     except Exception:  # the library's transport has types of its own
         raise DistillError(
-            f"{repository}: not downloaded yet, and the model hub cannot be reached; without it there is the bundled "
-            "teacher (--teacher prosody), or a folder with the checkpoint (--teacher FOLDER)"
+            f"{repository}: no folder of that name, not downloaded yet, and the hub cannot be reached; there is the "
+            "bundled teacher (--teacher prosody), or a folder with the checkpoint (--teacher FOLDER)"
         ) from None
 
 

@@ -124,7 +124,17 @@ def _told(path: Path) -> dict[str, Any]:
     told = read_json(path) if path.is_file() else {}
     if not isinstance(told, dict):
         raise DistillError(f"{path}: is no JSON object")
-    return {key: told[key] for key in fields if key in told}
+    given = {key: told[key] for key in fields if key in told}
+    wrong = [key for key, value in given.items() if not _is_right(key, value)]
+    if wrong:
+        raise DistillError(f"{path}: {wrong[0]} is {given[wrong[0]]!r}; order is a list of axes, the others are texts")
+    return given
+
+
+def _is_right(key: str, value: Any) -> bool:
+    if key != "order":
+        return isinstance(value, str) or (key == "embedding" and value is None)
+    return isinstance(value, list) and all(isinstance(axis, str) for axis in value) and len(set(value)) == len(value)
 
 
 def _card(path: Path, described: Mapping[str, Any]) -> TeacherCard:

@@ -77,7 +77,7 @@ def test_published_weights_answer_as_they_did(drawn, folder, kind_of_file):
     "name, tensor, line",
     [
         ("vgg7.l4.norm.running_var", None, r"the tensor vgg7\.l4\.norm\.running_var is missing \(1 in all\)"),
-        ("adv.scale", torch.ones(1), r"the tensor adv\.scale does not belong to this student"),
+        ("adv.scale", torch.ones(1), r"the tensor adv\.scale does not belong to this network"),
         ("adv.weight", torch.zeros(3, 169), r"the tensor adv\.weight has shape \[3, 169\], expected \[3, 338\]"),
         ("vgg7.lin.bias", torch.full((13,), torch.nan), r"the tensor vgg7\.lin\.bias holds NaN"),
         ("vgg7.logmel_extractor.amin", torch.ones(1), r"the tensor vgg7\.logmel_extractor\.amin is 1, expected 1e-10"),

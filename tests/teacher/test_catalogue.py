@@ -57,6 +57,11 @@ def test_an_unknown_teacher_is_refused_with_what_there_is() -> None:
         open_teacher("nobody")
 
 
+def test_a_name_that_nobody_has_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(DistillError, match="nobody: no such teacher"):
+        card_of("nobody")
+
+
 def test_a_folder_made_by_train_teacher_is_a_teacher(tmp_path: Path) -> None:
     shutil.copytree(BUNDLED, tmp_path / "mine")
     mine, bundled = open_teacher(str(tmp_path / "mine")), open_teacher("prosody")

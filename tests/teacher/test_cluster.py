@@ -261,3 +261,15 @@ def test_the_command_says_in_a_line_that_a_process_died(spoken: Path, tmp_path: 
     assert told == ["a process of the cluster died; others do again what it had"]
     label(spoken, output=tmp_path / "local", teacher="prosody", window=0.3, hop=0.02, jobs=1)
     assert_same(labels, tmp_path / "local")
+
+
+def test_an_actor_answers_as_it_was_asked(corpus: Path) -> None:
+    """Views, as everywhere; without a cluster."""
+    from distill.manifest import Cut, Segment, list_segments
+    from teacher.workers import Asked, _work
+
+    segments = [entry for entry in list_segments(corpus, cut=Cut(30.0, 30.0)) if isinstance(entry, Segment)]
+    asked = Asked(corpus, "prosody", "cpu", embeddings=True, views=3)
+    here, there = _work(segments, asked), cluster.Annotating(asked).annotate(segments)
+    assert [row.spread for row in there.rows] == [row.spread for row in here.rows]
+    assert None not in there.rows[0].spread

@@ -422,6 +422,43 @@ def test_a_teacher_that_uses_all_cores_gets_one_process(corpus: Path, labels: Pa
     assert len(quick.heard) == 4
 
 
+def test_a_corrected_command_takes_the_place_of_one_that_failed_at_once(corpus: Path, labels: Path, quick: Any) -> None:
+    with pytest.raises(DistillError, match="without --embeddings"):
+        label(corpus, output=labels, teacher="taught", embeddings=True, jobs=1)
+    assert counts(label(corpus, output=labels, teacher="taught", jobs=1)) == (4, 0, 0)
+    assert table.read(labels).info["arguments"]["embeddings"] is False
+
+
+@pytest.mark.parametrize("damage", ["{}", "[]", "null", '{"arguments": {}}', '{"arguments": null, "root": 1}'])
+def test_a_damaged_description_of_a_table_is_one_line(corpus: Path, labels: Path, quick: Any, damage: str) -> None:
+    label(corpus, output=labels, teacher="taught", jobs=1)
+    (labels / "labels.json").write_text(damage)
+    with pytest.raises(DistillError, match=r"labels.json") as caught:
+        label(corpus, output=labels, teacher="taught", jobs=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_part_is_named(corpus: Path, labels: Path, quick: Any) -> None:
+    label(corpus, output=labels, teacher="taught", jobs=1)
+    (part,) = labels.glob("part-*")
+    part.write_bytes(part.read_bytes()[:-40])
+    with pytest.raises(DistillError, match=f"{part.name}: the part cannot be read"):
+        label(corpus, output=labels, teacher="taught", jobs=1)
+
+
+def test_a_segment_that_left_the_manifest_is_told(
+    corpus: Path, labels: Path, quick: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = corpus / "m.csv"
+    manifest.write_text("file,start,end\nb/four.flac,0,1\nb/four.flac,1,2\n")
+    label(manifest, output=labels, teacher="taught", jobs=1)
+    manifest.write_text("file,start,end\nb/four.flac,0,1.5\n")
+    label(manifest, output=labels, teacher="taught", jobs=1)
+    assert (
+        "2 labelled segments are not in the source any more (of b/four.flac ...); they stay" in capsys.readouterr().err
+    )
+
+
 # The command -----------------------------------------------------------------------------------------------------
 
 

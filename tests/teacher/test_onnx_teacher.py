@@ -98,6 +98,8 @@ def test_a_student_teaches_with_its_own_licence(tmp_path: Path, make_student: Ca
      ('{"order": ["arousal", "valence"], "normalisation": "none"}', "answers 3 numbers"),
      ('{"order": ["arousal"], "normalisation": "loud"}', "normalisation clip or none"),
      ('{"output": "logits", "order": ["arousal"], "normalisation": "none"}', "no output 'logits'"),
+     ('{"order": 5}', "order is 5"), ('{"output": ["adv"]}', "output is"), ('{"licence": 3}', "licence is 3"),
+     ('{"order": ["arousal", "arousal", "valence"], "normalisation": "none"}', "order is"),
      ("[]", "no JSON object"), ("{", "other.json")],
 )  # fmt: skip
 def test_what_nobody_describes_is_one_line(tmp_path: Path, said: str | None, word: str) -> None:

@@ -176,6 +176,15 @@ def test_weights_in_several_files_are_one_checkpoint(
         open_teacher(str(folder), "cpu")
 
 
+@pytest.mark.parametrize("index", ["[]", '{"weight_map": [1]}', "{}", '{"weight_map": {"a": "../x.safetensors"}}'])
+def test_an_index_that_names_nothing_is_one_line(published: Mapping[str, Path], tmp_path: Path, index: str) -> None:
+    shutil.copytree(published["audeering"], tmp_path / "copy")
+    (tmp_path / "copy" / "model.safetensors").unlink()
+    (tmp_path / "copy" / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(DistillError, match="names no files beside it"):
+        open_teacher(str(tmp_path / "copy"), "cpu")
+
+
 def test_a_file_that_would_run_code_is_not_loaded(published: Mapping[str, Path], tmp_path: Path) -> None:
     shutil.copytree(published["audeering"], tmp_path / "copy")
     (tmp_path / "copy" / "model.safetensors").unlink()
