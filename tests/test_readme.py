@@ -87,3 +87,30 @@ def test_sizes_and_counts_are_those_of_the_results() -> None:
     for name in ("float", "int8"):
         assert f"{read(f'{name}.json')['bytes']:,} bytes" in README
     assert f"{read('teacher-human.json')['n']} clips" in README
+
+
+def student_rows() -> list[str]:
+    """The table of the students, from the one run in which all were measured: float and int8 of each in turn."""
+    models = json.loads((RESULTS / "students" / "benchmark.json").read_text())["models"]
+    return [student_row(floating, integer) for floating, integer in zip(models[::2], models[1::2], strict=True)]
+
+
+def student_row(floating: dict[str, Any], integer: dict[str, Any]) -> str:
+    both = (floating, integer)
+    sixteen = "" if integer["precision"] == "int8" else " (16-bit activations)"
+    agreement = [
+        " / ".join(f"{model['ccc'][axis]['value']:.3f}" for axis in ("arousal", "dominance", "valence"))
+        for model in both
+    ]
+    cells = [
+        f"`{floating['name']}`", f"{floating['parameters']:,}", f"{floating['macs_per_second'] * 5 / 1e9:.2f} G",
+        " / ".join(f"{model['bytes']:,}" for model in both) + sixteen,
+        " / ".join(f"{model['latency_ms']['5']['median']:.1f}" for model in both),
+        " / ".join(f"{model['peak_rss_bytes']['model'] / 1e6:.0f}" for model in both), *agreement,
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_table_of_the_students_is_the_measured_one() -> None:
+    rows = student_rows()
+    assert len(rows) == 6 and all(row in README for row in rows)
