@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,11 +19,13 @@ class Annotation:
     adv: float32 [batch, 3], about 0..1, never clipped.
     spread: float32 [batch, 3], standard deviation over annotators or views, or None where one answered once.
     embedding: float32 [batch, dimensions], or None.
+    reasons: why a row of NaN has no answer, None for one that has; or None where nothing failed.
     """
 
     adv: Any
     spread: Any = None
     embedding: Any = None
+    reasons: Sequence[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,20 @@ class Annotator(Protocol):
 
         signals: float32 [batch, samples] on any device, padded with anything behind `lengths` [batch] (samples).
         What stands in the padding never changes the answer.
+        """
+        ...
+
+
+@runtime_checkable
+class ColumnAnnotator(Annotator, Protocol):
+    """A teacher that also reads what a manifest says of a clip: its words, who speaks."""
+
+    def annotate_rows(
+        self, signals: Any, lengths: Sequence[int], sampling_rate: int, columns: Sequence[Mapping[str, Any]]
+    ) -> Annotation:
+        """Annotate a padded batch of which more is known.
+
+        columns: of each clip the manifest's own columns, and file (POSIX path below the root), start, end (seconds).
         """
         ...
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from distill import tars
 from distill.errors import AudioError
 
 #: Everything inside the project is mono at this rate (Hz).
@@ -25,6 +27,18 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", "
 
 #: What writers of endless streams put where the number of bytes belongs.
 _UNKNOWN_SIZES = {0, 0x7FFFFFFF, 0xFFFFFFFF}
+
+#: Sampling rates (Hz) that a header is believed.
+_RATES = (1_000, 768_000)
+
+#: No codec puts more samples than this into a byte (FLAC of digital silence: 65,536 into about ten bytes).
+_MOST_SAMPLES_A_BYTE = 8_192
+
+#: Hours beyond which a header is not believed.
+_MOST_HOURS = 1_000
+
+#: Samples, of all channels together, that are decoded at once.
+_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -48,22 +62,47 @@ def seconds_of(path: Path) -> float:
 def read(path: Path, span: Span | None = None) -> np.ndarray:
     """Decode a recording, or one span of it without loading the rest: float32 [samples] at 16 kHz, mono, not clipped.
 
-    Channels are averaged; other rates are resampled by soxr (HQ).
+    Channels are averaged; other rates are resampled by soxr (HQ). A member of a plain tar is a recording, too, by the
+    path <tar>/<member>.
 
     Raises:
         AudioError: missing, empty, truncated, no audio, NaN or Inf samples, or a span that lies outside the file.
     """
     with _opened(path) as sound:
         first, frames = _frames(path, sound, span)
-        try:
-            sound.seek(first)
-            samples = sound.read(frames, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, RuntimeError) as error:
-            raise AudioError(f"broken off or damaged: {_reason(error)}") from None
         rate = sound.samplerate
-    if len(samples) < frames:
-        raise AudioError(f"broken off: {len(samples) / rate:.2f} s of {frames / rate:.2f} s could be read")
-    return _checked(to_mono_16k(samples, rate))
+        decoded = list(_decoded(sound, first, frames, _BLOCK // sound.channels))
+    return _checked(to_mono_16k(decoded[0] if len(decoded) == 1 else np.concatenate(decoded), rate))
+
+
+def blocks(path: Path, span: Span | None = None, seconds: float = 30.0) -> Iterator[np.ndarray]:
+    """The same samples as `read` gives, in blocks of about `seconds`: memory does not grow with the recording.
+
+    Raises:
+        AudioError: as `read`, when the place in question is reached.
+    """
+    with _opened(path) as sound:
+        rate = sound.samplerate
+        first, frames = _frames(path, sound, span)
+        resampler = soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32") if rate != SAMPLING_RATE else None
+        for block in _decoded(sound, first, frames, min(int(seconds * rate), _BLOCK // sound.channels)):
+            yield _checked(resampler.resample_chunk(block) if resampler else block)
+        if resampler:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _decoded(sound: soundfile.SoundFile, first: int, frames: int, most: int) -> Iterator[np.ndarray]:
+    """float32 [at most `most`], mono, at the rate of the file."""
+    try:
+        sound.seek(first)
+        for start in range(0, frames or 1, most):
+            samples = sound.read(min(most, frames - start), dtype="float32", always_2d=True)
+            if start + len(samples) < min(start + most, frames):
+                rate, read_ = sound.samplerate, start + len(samples)
+                raise AudioError(f"broken off: {read_ / rate:.2f} s of {frames / rate:.2f} s could be read")
+            yield _mono(samples)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise AudioError(f"broken off or damaged: {_reason(error)}") from None
 
 
 def to_mono_16k(samples: np.ndarray, sampling_rate: float) -> np.ndarray:
@@ -72,6 +111,11 @@ def to_mono_16k(samples: np.ndarray, sampling_rate: float) -> np.ndarray:
     >>> to_mono_16k(np.ones((32000, 2), np.float32), 32000).shape
     (16000,)
     """
+    mono = _mono(samples)
+    return mono if sampling_rate == SAMPLING_RATE else soxr.resample(mono, sampling_rate, SAMPLING_RATE)
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
     mono = (
         samples
         if samples.ndim == 1
@@ -79,8 +123,7 @@ def to_mono_16k(samples: np.ndarray, sampling_rate: float) -> np.ndarray:
         if samples.shape[1] == 1
         else samples.mean(axis=1, dtype=np.float64)
     )
-    mono = np.ascontiguousarray(mono, dtype=np.float32)
-    return mono if sampling_rate == SAMPLING_RATE else soxr.resample(mono, sampling_rate, SAMPLING_RATE)
+    return np.ascontiguousarray(mono, dtype=np.float32)
 
 
 def reject_unusable(samples: np.ndarray, shortest_seconds: float) -> None:
@@ -131,28 +174,51 @@ def windows(seconds: float, window: float, hop: float) -> list[Span]:
     return spans
 
 
-def _opened(path: Path) -> soundfile.SoundFile:
-    try:
-        if path.is_dir():
-            raise AudioError("a folder, not a file")
-        if path.stat().st_size == 0:
-            raise AudioError("empty file")
-        sound = soundfile.SoundFile(path)
-    except FileNotFoundError:
-        raise AudioError("no such file") from None
-    except UnicodeEncodeError:
-        raise AudioError("its name is not valid UTF-8; rename it") from None
-    except OSError as error:
-        raise AudioError(f"cannot be read: {error.strerror or error}") from None
-    except (soundfile.SoundFileError, TypeError) as error:
-        raise AudioError(f"not audio that can be read: {_reason(error)}") from None
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    with ExitStack() as held:
+        try:
+            sound, size = _sound(path, held)
+        except FileNotFoundError:
+            raise AudioError("no such file") from None
+        except UnicodeEncodeError:
+            raise AudioError("its name is not valid UTF-8; rename it") from None
+        except OSError as error:
+            raise AudioError(f"cannot be read: {error.strerror or error}") from None
+        except (soundfile.SoundFileError, TypeError) as error:
+            raise AudioError(f"not audio that can be read: {_reason(error)}") from None
+        _reject_unlikely(sound, size)
+        yield sound
+
+
+def _sound(path: Path, held: ExitStack) -> tuple[soundfile.SoundFile, int]:
+    """A recording, and the bytes that it has."""
+    if path.is_dir():
+        raise AudioError("a folder, not a file")
+    size, _ = tars.state_of(path)
+    if size == 0:
+        raise AudioError("empty file")
+    if tars.split(path) is None:
+        return held.enter_context(soundfile.SoundFile(path)), size
+    member, _ = tars.open_bytes(path)
+    return held.enter_context(soundfile.SoundFile(held.enter_context(member))), size
+
+
+def _reject_unlikely(sound: soundfile.SoundFile, size: int) -> None:
+    """Refuse what a header says that its file cannot hold: whoever believed it would make room for it.
+
+    Raises:
+        AudioError: no samples, a rate or a length that is absurd, or fewer bytes than the header promises.
+    """
     if sound.frames <= 0:
-        sound.close()
         raise AudioError("holds no samples")
+    if not _RATES[0] <= sound.samplerate <= _RATES[1]:
+        raise AudioError(f"its header says {sound.samplerate:,} Hz; {_RATES[0]:,} to {_RATES[1]:,} are read")
+    hours = sound.frames / sound.samplerate / 3600
+    if sound.frames > size * _MOST_SAMPLES_A_BYTE or hours > _MOST_HOURS:
+        raise AudioError(f"its header promises {hours:,.1f} hours, which {size:,} bytes cannot hold")
     if _lost_its_end(sound):
-        sound.close()
         raise AudioError("broken off: the header promises more samples than the file holds")
-    return sound
 
 
 def _lost_its_end(sound: soundfile.SoundFile) -> bool:

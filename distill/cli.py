@@ -14,8 +14,12 @@ from distill.errors import DistillError
 #: Each stage keeps its commands beside it; they parse, call the stage's public function, and print.
 COMMANDS = {
     "label": "teacher.commands:label",
+    "check-precision": "teacher.commands:check_precision",
+    "benchmark-labelling": "teacher.commands:benchmark_labelling",
     "train-teacher": "teacher.commands:train_teacher",
+    "calibrate": "teacher.commands:calibrate",
     "teachers": "teacher.commands:teachers",
+    "labels": "distill.labels.commands:labels",
     "train-student": "students.commands:train_student",
     "students": "students.commands:students",
     "export": "export.commands:export",
@@ -27,9 +31,10 @@ COMMANDS = {
 }
 
 #: Which extra brings a package that is missing.
-_EXTRAS = {"pyarrow": "label", "yaml": "label",
+_EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
-           "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train"}  # fmt: skip
+           "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train",
+           "fsspec": "remote", "silero_vad": "vad"}  # fmt: skip
 
 
 def find(where: str) -> Any:

@@ -20,6 +20,7 @@ from distill.naming import AmbiguousName, Names
 from distill.prediction import answer
 from distill.progress import Progress, say
 from distill.student import Student
+from distill.tars import is_there
 
 #: Times of a segment that differ by less are the same (seconds).
 SAME_TIME = 0.005
@@ -143,7 +144,9 @@ def _predicted(
     with Progress("evaluating", len(rated.keys), "clips") as progress:
         for row, (name, start, end) in enumerate(rated.keys):
             try:
-                answers.append(_answered(student, root / names.find(name), start, end))
+                answers.append(
+                    _answered(student, root / (name if is_there(root / name) else names.find(name)), start, end)
+                )
                 rows.append(row)
             except AmbiguousName as error:
                 raise DistillError(f"{truth}, {name}: {error}") from None

@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def read_json(path: Path) -> Any:
         raise DistillError(f"{path}: not valid JSON ({error})") from None
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV with a header, whole or not at all."""
     with whole(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
         writer = csv.writer(handle)
@@ -117,10 +117,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]])
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
+        return sha256_of_bytes(handle)
 
 
-def _digest(handle: Any) -> str:  # Python 3.10 has no hashlib.file_digest
+def sha256_of_bytes(handle: Any) -> str:
+    """Hexadecimal SHA-256 of what a file that is open has left."""
     digest = hashlib.sha256()
     for block in iter(lambda: handle.read(1 << 20), b""):
         digest.update(block)

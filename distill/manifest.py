@@ -1,23 +1,28 @@
-"""What is to be treated: a folder, one file, or a manifest, as a list of segments with the columns they came with."""
+"""What is to be treated: a folder, one file, or a manifest, as a stream of segments with the columns they came with."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from distill import remote
 from distill.audio import SUFFIXES, Span, seconds_of, windows
 from distill.errors import AudioError, DistillError
 from distill.files import write_csv
 from distill.naming import Names
+from distill.shards import rows_of, shards_of
+from distill.tars import Fault, is_there, state_of
 
 #: Columns that say which segment a row is; every other column is carried along.
 KEYS = ("file", "start", "end")
+
+_FAILURE_COLUMNS = ("file", "reason", "start", "end")
 
 _MANIFESTS = (".csv", ".jsonl", ".parquet")
 
@@ -65,52 +70,93 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    write_csv(path, ("file", "reason", "start", "end"), [(f.file, f.reason, f.start, f.end) for f in failures])
+    write_csv(path, _FAILURE_COLUMNS, map(astuple, failures))
+
+
+class FailureLog:
+    """A CSV of failures that grows as they come: an interrupted run leaves them. No file where there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.count = path, 0
+        path.unlink(missing_ok=True)
+
+    def add(self, failures: Iterable[Failure]) -> None:
+        for failure in failures:
+            with self.path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as handle:
+                writer = csv.writer(handle)
+                if not self.count:
+                    writer.writerow(_FAILURE_COLUMNS)
+                writer.writerow(astuple(failure))
+            self.count += 1
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Segments below one root, and what could not even be listed."""
+    """What a source holds below one root: segments, and failures where something could not even be listed.
+
+    Iterating lists anew, in the same order, one row at a time: a source may have more rows than fit in memory. A
+    segment may come twice.
+    """
 
     root: Path
-    segments: list[Segment]
-    failures: list[Failure]
+    _entries: Callable[[], Iterator[Segment | Failure]]
+
+    def __iter__(self) -> Iterator[Segment | Failure]:
+        return self._entries()
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How recordings are cut where the manifest gives no times: windows of `window` seconds, one every `hop`."""
+    """How recordings are cut where the manifest gives no times: windows of `window` seconds, one every `hop`.
+
+    find: gives the spans of a part of a recording that are to be taken, each at most a window; instead of windows.
+    """
 
     window: float
     hop: float
+    find: Callable[[Path, Span], list[Span]] | None = None
 
 
 def list_segments(
-    source: Path, *, audio: Path | None = None, cut: Cut, where: Mapping[str, str] | None = None
+    source: Path | str,
+    *,
+    audio: Path | None = None,
+    cut: Cut,
+    where: Mapping[str, str] | None = None,
+    cache: Path | None = None,
+    cache_bytes: int = remote.DEFAULT_BYTES,
 ) -> Listing:
-    """List the segments of a folder (searched through), an audio file, or a CSV / JSONL / Parquet manifest.
+    """The segments of a folder (searched through), an audio file, tars, or a CSV / JSONL / Parquet manifest.
+
+    Tars are WebDataset's shards: one, a folder of them, a pattern ("s-{000..499}.tar", "shards/*.tar") or an address
+    that fsspec knows ("s3://bucket/s-{000..499}.tar"), fetched into the folder `cache` of at most `cache_bytes`.
 
     A manifest has `file` (or AudioFolder's `file_name`) and may have `start` and `end` in seconds; names are looked
     for below `audio`, by default the manifest's own folder. A folder with AudioFolder's `metadata.csv` is read by it.
     where: {column: value}; rows of the manifest that have other values are left out.
 
     Raises:
-        DistillError: no such source, an empty folder, a manifest with a missing column or a bad time.
+        DistillError: no such source, an empty folder; while it is read: a manifest with a missing column or a bad time.
     """
+    shards = shards_of(source, cache, cache_bytes)
+    if shards is not None:
+        return Listing(shards.root, lambda: _listed(shards.root, _selected(rows_of(shards), where, source), cut))
+    source = Path(str(source).removeprefix("file://"))
     if not source.exists():
         raise DistillError(f"{source}: no such file or folder")
     metadata = source / "metadata.csv"
     if source.is_dir() and metadata.is_file() and "file_name" in _header(metadata):
         source = metadata
     if source.is_file() and source.suffix.lower() in _MANIFESTS:
-        return _listed(audio or source.parent, _selected(read_rows(source), where, source), cut)
+        root = audio or source.parent
+        return Listing(root, lambda: _listed(root, _selected(iterate_rows(source), where, source), cut))
     if where:
         raise DistillError(f"{source}: --where chooses rows of a manifest, and this is none")
     root = source if source.is_dir() else source.parent
     names = audio_files(source) if source.is_dir() else [source.name]
     if not names:
         raise DistillError(f"{source}: no audio in it (looked for {', '.join(SUFFIXES)})")
-    return _listed(root, [{"file": name} for name in names], cut)
+    return Listing(root, lambda: _listed(root, ({"file": name} for name in names), cut))
 
 
 def audio_files(folder: Path) -> list[str]:
@@ -128,17 +174,28 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises:
         DistillError: it cannot be read, has no rows, or lacks `file`, or a time is no number or ends before its start.
     """
+    return list(iterate_rows(path))
+
+
+def iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The same, one at a time.
+
+    Raises:
+        DistillError: as `read_rows`, when the row in question is reached.
+    """
+    number = 0
     try:
-        rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}[path.suffix.lower()](path)
+        readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+        for number, row in enumerate(readers[path.suffix.lower()](path), start=1):
+            yield _keyed(row, f"{path}, row {number}")
     except KeyError:
         raise DistillError(f"{path}: a manifest is a .csv, .jsonl or .parquet file") from None
     except FileNotFoundError:
         raise DistillError(f"{path}: no such file") from None
     except (ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DistillError(f"{path}: cannot be read ({error})") from None
-    if not rows:
+    if not number:
         raise DistillError(f"{path}: has no rows")
-    return [_keyed(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def select(rows: list[dict[str, Any]], where: Mapping[str, str], source: Path) -> list[dict[str, Any]]:
@@ -147,17 +204,30 @@ def select(rows: list[dict[str, Any]], where: Mapping[str, str], source: Path) -
     Raises:
         DistillError: a column that no row has, or no row left.
     """
-    unknown = [column for column in where if column not in rows[0]]
-    if unknown:
-        raise DistillError(f"{source}: no column {unknown[0]!r} to choose by; it has {', '.join(rows[0])}")
-    chosen = [row for row in rows if all(str(row.get(column)) in value.split("|") for column, value in where.items())]
-    if not chosen:
-        raise DistillError(f"{source}: no row with {', '.join(f'{key}={value}' for key, value in where.items())}")
-    return chosen
+    return [row for row in _selected(rows, where, source) if not isinstance(row, Fault)]
 
 
-def _selected(rows: list[dict[str, Any]], where: Mapping[str, str] | None, source: Path) -> list[dict[str, Any]]:
-    return select(rows, where, source) if where else rows
+def _selected(
+    rows: Iterable[dict[str, Any] | Fault], where: Mapping[str, str] | None, source: Path | str
+) -> Iterator[dict[str, Any] | Fault]:
+    """The rows with the values of `where`, and every fault."""
+    wanted = {column: value.split("|") for column, value in (where or {}).items()}
+    number = chosen = 0
+    for row in rows:
+        if isinstance(row, Fault):
+            yield row
+            continue
+        number += 1
+        unknown = [column for column in wanted if column not in row] if number == 1 else []
+        if unknown:
+            raise DistillError(f"{source}: no column {unknown[0]!r} to choose by; it has {', '.join(row)}")
+        if all(str(row.get(column)) in values for column, values in wanted.items()):
+            chosen += 1
+            yield row
+    if wanted and not chosen:
+        raise DistillError(
+            f"{source}: no row with {', '.join(f'{key}={value}' for key, value in (where or {}).items())}"
+        )
 
 
 def _header(path: Path) -> Sequence[str]:
@@ -165,22 +235,27 @@ def _header(path: Path) -> Sequence[str]:
         return next(csv.reader(handle), [])
 
 
-def _csv_rows(path: Path) -> list[dict[str, Any]]:
+def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(newline="", encoding="utf-8-sig") as handle:
-        return list(csv.DictReader(handle, strict=True))
+        yield from csv.DictReader(handle, strict=True)
 
 
-def _jsonl_rows(path: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("a line is no JSON object")
-    return rows
+def _jsonl_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="\n") as handle:
+        for line in handle:
+            row = json.loads(line) if line.strip() else {}
+            if not isinstance(row, dict):
+                raise ValueError("a line is no JSON object")
+            if line.strip():
+                yield row
 
 
-def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet
 
-    return list(pyarrow.parquet.read_table(path).to_pylist())
+    with pyarrow.parquet.ParquetFile(path) as opened:
+        for batch in opened.iter_batches(batch_size=4096):
+            yield from batch.to_pylist()
 
 
 def _keyed(row: dict[str, Any], at: str) -> dict[str, Any]:
@@ -211,30 +286,30 @@ def _seconds(value: Any, key: str, at: str) -> float | None:
     return number
 
 
-def _listed(root: Path, rows: Sequence[dict[str, Any]], cut: Cut) -> Listing:
+def _listed(root: Path, rows: Iterable[dict[str, Any] | Fault], cut: Cut) -> Iterator[Segment | Failure]:
     resolved = lru_cache(maxsize=1)(lambda: Names(audio_files(root)))  # the folder is searched only if a name needs it
-    segments: list[Segment] = []
-    failures: list[Failure] = []
     for row in rows:
+        if isinstance(row, Fault):
+            yield Failure(row.name, row.reason)
+            continue
         try:
-            segments += _segments_of(row, root, resolved, cut)
+            yield from _segments_of(row, root, resolved, cut)
         except AudioError as error:
-            failures.append(Failure(str(row["file"]), str(error), row.get("start"), row.get("end")))
+            yield Failure(str(row["file"]), str(error), row.get("start"), row.get("end"))
         except OSError as error:  # vanished since it was found, or a name that the file system cannot hold
             vanished = isinstance(error, FileNotFoundError)
             reason = "no such file" if vanished else f"cannot be read: {error.strerror or error}"
-            failures.append(Failure(str(row["file"]), reason, row.get("start"), row.get("end")))
-    return Listing(root, _once(segments), failures)
+            yield Failure(str(row["file"]), reason, row.get("start"), row.get("end"))
 
 
 def _segments_of(row: dict[str, Any], root: Path, names: Any, cut: Cut) -> Iterator[Segment]:
     name = str(row["file"])
-    file = name if (root / name).is_file() else names().find(name)
+    file = name if is_there(root / name) else names().find(name)
     _encodable(file)
-    status = (root / file).stat()
+    size, changed = state_of(root / file)
     columns = {key: value for key, value in row.items() if key not in KEYS}
     for span in _spans(row, root / file, cut):
-        yield Segment(file, span.start, span.end, status.st_size, status.st_mtime_ns, columns)
+        yield Segment(file, span.start, span.end, size, changed, columns)
 
 
 def _spans(row: dict[str, Any], path: Path, cut: Cut) -> list[Span]:
@@ -243,6 +318,8 @@ def _spans(row: dict[str, Any], path: Path, cut: Cut) -> list[Span]:
         end = seconds_of(path)
         if end <= start:
             raise AudioError(f"the segment starts at {start:g} s, the file ends at {end:g} s")
+    if cut.find is not None:
+        return cut.find(path, Span(start, end))
     spans = windows(end - start, cut.window, cut.hop)
     return [Span(round(start + span.start, 6), round(start + span.end, 6)) for span in spans]
 
@@ -252,11 +329,3 @@ def _encodable(file: str) -> None:
         file.encode("utf-8")
     except UnicodeEncodeError:
         raise AudioError("its name is not valid UTF-8; rename it") from None
-
-
-def _once(segments: Sequence[Segment]) -> list[Segment]:
-    """A segment that is listed twice is treated once; its first row's columns hold."""
-    first: dict[tuple[str, float, float], Segment] = {}
-    for segment in segments:
-        first.setdefault(segment.key, segment)
-    return list(first.values())

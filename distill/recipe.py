@@ -82,7 +82,7 @@ def _unique_keys(yaml: Any) -> Any:
 def _typed(stage: str, options: Mapping[str, Any], path: Path) -> list[str]:
     """A stage as the command line that it means."""
     command = door.get_command(click.Context(door), stage)
-    if command is None or stage in ("run", "demo"):
+    if command is None or isinstance(command, click.Group) or stage in ("run", "demo"):
         raise DistillError(f"{path}: no stage {stage!r}")
     known = {_key(parameter): parameter for parameter in command.params}
     unknown = [key for key in options if key not in known]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,12 @@ EMBEDDING = "embedding"
 COLUMNS = (*KEY_COLUMNS, "sha256", *AXES, *SPREADS, "size", "changed")
 
 JSON = "labels.json"
+
+#: Where a table names what could not be labelled.
+FAILED = "failed.csv"
+
+#: How the name of a part begins that others were merged into, and what tells which.
+MERGED, _REPLACES = "part-merged-", b"replaces"
 
 #: What `labels.json` has to say for a table to be read at all, and for a student to be taught from it.
 REQUIRED = ("complete", "root", "axes")
@@ -110,14 +116,40 @@ def check_info(folder: Path, info: Any, required: Sequence[str]) -> None:
     Raises:
         DistillError: it lacks something.
     """
-    missing = [key for key in required if not isinstance(info, dict) or key not in info]
+    missing = [key for key in required if not isinstance(info, dict) or info.get(key) is None]
     if missing:
         raise DistillError(f"{folder / JSON}: lacks {', '.join(missing)}; label again into another folder")
 
 
-def read_unfinished(folder: Path) -> Any:
-    """The rows that are there so far, as an Arrow table; None where there are none."""
-    return _parts(folder) if _part_files(folder) else None
+def scan(folder: Path, *, columns: Sequence[str] | None = None, without: Collection[str] = ()) -> Iterator[Any]:
+    """The rows of a table, finished or not, as Arrow record batches, part by part in the order of their names: a table
+    may hold more rows than fit in memory.
+
+    columns: those that are wanted and there (default: all); without: those that are not.
+
+    Raises:
+        DistillError: a part cannot be read.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    for part in part_files(folder):
+        try:
+            with pyarrow.parquet.ParquetFile(part) as opened:
+                names = [name for name in opened.schema_arrow.names if columns is None or name in columns]
+                wanted = [name for name in names if name not in without]
+                yield from opened.iter_batches(batch_size=16_384, columns=wanted)
+        except pyarrow.ArrowException as error:
+            raise DistillError(f"{part}: the part cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def count(folder: Path) -> tuple[int, float]:
+    """Rows of a table, finished or not, and the seconds of audio in them."""
+    rows, seconds = 0, 0.0
+    for batch in scan(folder, columns=("start", "end")):
+        rows += batch.num_rows
+        seconds += float(np.sum(batch.column("end").to_numpy() - batch.column("start").to_numpy()))
+    return rows, seconds
 
 
 def drop_files(folder: Path, files: set[str]) -> None:
@@ -126,7 +158,7 @@ def drop_files(folder: Path, files: set[str]) -> None:
     import pyarrow.compute
     import pyarrow.parquet
 
-    for part in _part_files(folder) if files else []:
+    for part in part_files(folder) if files else []:
         rows = pyarrow.parquet.read_table(part)
         kept = rows.filter(pyarrow.compute.invert(pyarrow.compute.is_in(rows["file"], pyarrow.array(sorted(files)))))
         if kept.num_rows == 0:
@@ -136,14 +168,85 @@ def drop_files(folder: Path, files: set[str]) -> None:
                 pyarrow.parquet.write_table(kept, beside)
 
 
+def part_files(folder: Path) -> list[Path]:
+    """The parts of a table, in the order of their names; those that another has taken in are none any more."""
+    parts = sorted(folder.glob("part-*.parquet"))
+    replaced = {name for part in parts if part.name.startswith(MERGED) for name in _replaces(part)}
+    return [part for part in parts if part.name not in replaced]
+
+
+def merge_parts(folder: Path, parts: Sequence[Path]) -> Path:
+    """Put parts together into one, row group by row group, and take them away. Killed in between, the new one counts.
+
+    Returns the new part.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    schemas = [pyarrow.parquet.read_schema(part).remove_metadata() for part in parts]
+    schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
+    names = json.dumps([part.name for part in parts])
+    merged = folder / f"{MERGED}{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet"
+    with (
+        whole(merged) as beside,
+        pyarrow.parquet.ParquetWriter(beside, schema.with_metadata({_REPLACES: names})) as writer,
+    ):
+        for part in parts:
+            with pyarrow.parquet.ParquetFile(part) as opened:
+                for number in range(opened.num_row_groups):
+                    writer.write_table(_fitted(opened.read_row_group(number), schema))
+    for part in parts:
+        part.unlink()
+    return merged
+
+
+def settle(folder: Path) -> None:
+    """Take away the parts that an interrupted merge left beside the one that holds their rows."""
+    kept = set(part_files(folder))
+    for part in folder.glob("part-*.parquet"):
+        if part not in kept:
+            part.unlink()
+
+
+def _replaces(part: Path) -> list[str]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        metadata = pyarrow.parquet.read_schema(part).metadata or {}
+    except (pyarrow.ArrowException, OSError):
+        return []  # whoever reads it will say so
+    return list(json.loads(metadata.get(_REPLACES, b"[]")))
+
+
+def _fitted(rows: Any, schema: Any) -> Any:
+    """Rows with the columns of `schema`, null where they had none."""
+    import pyarrow
+
+    columns = [
+        rows[field.name].cast(field.type) if field.name in rows.column_names else pyarrow.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pyarrow.table(columns, schema=schema)
+
+
 def write_info(folder: Path, info: Mapping[str, Any]) -> None:
     """Write `labels.json`."""
     write_json(folder / JSON, info)
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
-    """`labels.json`, or None where nothing was labelled yet."""
-    return dict(read_json(folder / JSON)) if (folder / JSON).is_file() else None
+    """`labels.json`, or None where nothing was labelled yet.
+
+    Raises:
+        DistillError: it is no JSON object.
+    """
+    if not (folder / JSON).is_file():
+        return None
+    info = read_json(folder / JSON)
+    if not isinstance(info, dict):
+        raise DistillError(f"{folder / JSON}: is no JSON object; label again into another folder")
+    return info
 
 
 def is_table(path: Path) -> bool:
@@ -159,15 +262,11 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _part_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("part-*.parquet"))
-
-
 def _parts(folder: Path) -> Any:
     import pyarrow
     import pyarrow.parquet
 
-    parts = _part_files(folder)
+    parts = part_files(folder)
     if not parts:
         raise DistillError(f"{folder}: the label table has no rows")
     try:
@@ -220,6 +319,14 @@ def _as_arrow(rows: Sequence[Row]) -> Any:
         texts = [carried(row.columns.get(name)) for row in rows]
         columns[carried_name(name)] = pyarrow.array(texts, pyarrow.string())
     return pyarrow.table(columns)
+
+
+def hashed(value: object) -> int:
+    """64 bits by which a key is known again where ten million of them are held at once.
+
+    Of ten million different ones two share a hash with a probability of 3 in a million.
+    """
+    return int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=8).digest(), "little")
 
 
 def carried_name(name: str) -> str:

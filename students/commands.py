@@ -46,6 +46,7 @@ from distill.options import (
 )
 @click.option("--mixup", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of clips mixed.")
 @click.option("--online", is_flag=True, help="The tables' teacher annotates the audio as training changes it.")
+@click.option("--weight-by-spread", is_flag=True, help="Clips count the more, the surer the teacher was of them.")
 @licence_option
 @seed_option
 @device_option

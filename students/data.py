@@ -30,7 +30,8 @@ _FULL_SCALE = 32_000
 
 @dataclass(frozen=True)
 class Example:
-    """A labelled segment that training may use. group: what is never torn apart when clips are held out."""
+    """A labelled segment that training may use. group: what is never torn apart when clips are held out.
+    weight: how much each axis counts, float32 [3]; None: as much as that of any other."""
 
     root: Path
     file: str
@@ -38,19 +39,22 @@ class Example:
     sha256: str
     adv: np.ndarray
     group: str
+    weight: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Clips:
     """Decoded audio in one file: 16-bit, each clip at its own scale (the student divides level out).
 
-    peaks: of each clip as it was recorded, which a teacher may hear.
+    peaks: of each clip as it was recorded, which a teacher may hear. weights: how much each counts in the loss, float32
+    [clips, 3], or None where all count alike.
     """
 
     pcm: np.ndarray
     offsets: np.ndarray
     targets: np.ndarray
     peaks: np.ndarray
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -86,11 +90,16 @@ class Augmentation:
 ONLINE = Augmentation(noise=0.3, room=0.1, speed=0.6, speed_range=(0.8, 1.25), equaliser=0.5)
 
 
-def examples(table: LabelTable, audio: Path | None, groups: Sequence[str]) -> list[Example]:
-    """The rows of a label table as examples. groups: one name a row, from `groups_of`."""
+def examples(
+    table: LabelTable, audio: Path | None, groups: Sequence[str], weights: np.ndarray | None = None
+) -> list[Example]:
+    """The rows of a label table as examples. groups: one name a row, from `groups_of`; weights: float32 [rows, 3]."""
     columns = zip(*(table.column(name) for name in ("file", "start", "end", "sha256")), table.adv, groups, strict=True)
-    root = audio or table.root
-    return [Example(root, file, Span(start, end), sha, adv, group) for file, start, end, sha, adv, group in columns]
+    root, each = audio or table.root, [None] * len(table) if weights is None else weights
+    return [
+        Example(root, file, Span(start, end), sha, adv, group, weight)
+        for (file, start, end, sha, adv, group), weight in zip(columns, each, strict=True)
+    ]
 
 
 def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]]:
@@ -123,7 +132,13 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
     if left_out:
         say(f"{len(left_out)} of {len(chosen)} clips are left out; {folder.parent / 'left_out.csv'} names each")
     pcm = np.memmap(path, dtype="<i2", mode="r")
-    return Clips(pcm, np.array(offsets), np.stack([example.adv for example in kept]), np.array(peaks, np.float32)), kept
+    targets = np.stack([example.adv for example in kept])
+    return Clips(pcm, np.array(offsets), targets, np.array(peaks, np.float32), _weights(kept)), kept
+
+
+def _weights(kept: Sequence[Example]) -> np.ndarray | None:
+    given = [example.weight for example in kept if example.weight is not None]
+    return np.stack(given) if len(given) == len(kept) else None
 
 
 def check_disk(folder: Path, bytes_needed: int) -> None:
@@ -199,14 +214,20 @@ class _Drawing:
 
     def batch(self, members: np.ndarray, epoch: int, number: int) -> Batch:
         rng = np.random.default_rng([self.seed, epoch, number])
-        drawn = [(signal, self.clips.targets[index]) for index, signal in self._dry(members, rng)]
+        drawn = [(signal, self._taught(index)) for index, signal in self._dry(members, rng)]
         mixed = [self._mixed(drawn, position, rng) for position in range(len(drawn))]
-        targets = [target for _, target in mixed]
+        targets = [taught[: len(AXES)] for _, taught in mixed]
+        weights = None if self.clips.weights is None else [taught[len(AXES) :] for _, taught in mixed]
         if self.annotator is not None:
             # The teacher hears each voice as loud as it was: not every one divides the level out.
             voices = [signal * self.clips.peaks[index] for index, (signal, _) in zip(members, mixed, strict=True)]
             targets = list(annotated(voices, self.annotator))
-        return _tensors([self._wet(signal, rng) for signal, _ in mixed], targets)
+        return _tensors([self._wet(signal, rng) for signal, _ in mixed], targets, weights)
+
+    def _taught(self, index: int) -> np.ndarray:
+        """The targets of a clip, and behind them its weights where there are any: both are mixed by the same share."""
+        targets, weights = self.clips.targets, self.clips.weights
+        return targets[index] if weights is None else np.concatenate([targets[index], weights[index]])
 
     def _dry(self, members: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
         """The clips at drawn speeds, all cut to one length: a batch without padding needs no mask, which would cost
@@ -275,9 +296,10 @@ def clean_batches(clips: Clips, chosen: np.ndarray, batch_size: int) -> Iterator
         yield _tensors([clips.signal(index) for index in members], [clips.targets[index] for index in members])
 
 
-def _tensors(signals: list[np.ndarray], targets: list[np.ndarray]) -> Batch:
+def _tensors(signals: list[np.ndarray], targets: list[np.ndarray], weights: list[np.ndarray] | None = None) -> Batch:
     lengths = torch.tensor([len(signal) for signal in signals])
-    return torch.from_numpy(padded(signals)), lengths, torch.from_numpy(np.stack(targets).astype(np.float32))
+    beside = (torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in (targets, weights) if rows is not None)
+    return torch.from_numpy(padded(signals)), lengths, *beside
 
 
 def _decoded(chosen: Sequence[Example]) -> Iterator[tuple[Example, np.ndarray | str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,7 @@ from students.data import (
     examples,
     write_split,
 )
+from students.weighting import weights_by_spread
 
 #: Clips that travel with a run for the exporter, at most.
 TRAVELLING = 400
@@ -68,6 +70,7 @@ def train_student(
     longest: float = 6.0,
     mixup: float = Augmentation.mixup,
     online: bool = False,
+    weight_by_spread: bool = False,
     require_licence: str | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -85,6 +88,7 @@ def train_student(
     loss: one of `LOSSES`. learning_rate: the peak (default: the student's own). longest: seconds of a clip that are
     used. workers: processes that prepare batches.
     require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not exceed.
+    weight_by_spread: clips count the more, axis by axis, the surer the teacher was of them (`students.weighting`).
     online: the tables' teacher, opened by `open_teacher`, annotates the voices as training changes and mixes them.
 
     Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, axes, derived, split, n, teacher, licence,
@@ -100,7 +104,8 @@ def train_student(
     tables = [table.read(Path(folder)) for folder in ([labels] if isinstance(labels, (str, Path)) else labels)]
     for label in tables:
         table.check_info(label.folder, label.info, table.REQUIRED_TO_TEACH)
-    config = _config(given, tables)
+    weights = weights_by_spread(tables) if weight_by_spread else None
+    config = _config(given, tables, weights)
     require(require_licence, {"the student": config["licence"], "what it learns from": config["data_licence"]})
     with sole_writer(output):
         runs.begin(output, config)
@@ -116,7 +121,7 @@ def train_student(
         number = choose_precision(precision, where, reduced_on_cpu=network.reduced_on_cpu)
         computed = {"device": where.type, "precision": str(number).removeprefix("torch.")}
         around = _around(noise, rir, seed)
-        clips, kept, held = _data(tables, audio, speaker_from, output, seed)
+        clips, kept, held = _data(tables, weights, audio, speaker_from, output, seed)
         say(f"{arch} on {where.type} in {computed['precision']}: {len(clips)} clips, {held.sum()} held out")
         batches = TrainingBatches(
             clips, np.flatnonzero(~held), around,
@@ -127,15 +132,17 @@ def train_student(
         model = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         keep_freed_memory()
         share_cores(workers)
-        weights = fit(
+        trained = fit(
             model, batches, lambda: clean_batches(clips, np.flatnonzero(held), batch_size), loss=LOSSES[loss],
             schedule=Schedule(config["epochs"], max_minutes, config["learning_rate"]), folder=output, device=where,
             precision=number, log=_tensorboard(output) if tensorboard else lambda _: None,
         )  # fmt: skip
-        return _finish(output, arch, weights, clips, kept, held, config, computed)
+        return _finish(output, arch, trained, clips, kept, held, config, computed)
 
 
-def _config(given: Mapping[str, Any], tables: Sequence[table.LabelTable]) -> dict[str, Any]:
+def _config(
+    given: Mapping[str, Any], tables: Sequence[table.LabelTable], weights: Sequence[np.ndarray] | None
+) -> dict[str, Any]:
     """Everything that decides the outcome, resolved, and what the chain needs to know of the labels."""
     config = {key: value.resolve().as_posix() if isinstance(value, Path) else value for key, value in given.items()}
     if config["epochs"] is None and config["max_minutes"] is None:
@@ -147,6 +154,10 @@ def _config(given: Mapping[str, Any], tables: Sequence[table.LabelTable]) -> dic
         config["learning_rate"] = network.learning_rate
     config["labels"] = [label.folder.resolve().as_posix() for label in tables]
     config["labels_sha256"] = [label.digest() for label in tables]
+    if weights is None:
+        del config["weight_by_spread"]  # a run of before, which knows nothing of it, goes on
+    else:
+        config["weights_sha256"] = hashlib.sha256(np.concatenate(weights).tobytes()).hexdigest()
     config["axes"] = [axis for axis in AXES if all(axis in label.info["axes"] for label in tables)]
     if not config["axes"]:
         raise DistillError("the label tables have no axis in common; train on them one at a time")
@@ -204,11 +215,17 @@ def _annotator(tables: Sequence[table.LabelTable], open_teacher: Callable[[str],
 
 
 def _data(
-    tables: Sequence[table.LabelTable], audio: Path | None, speaker_from: str | None, output: Path, seed: int
+    tables: Sequence[table.LabelTable],
+    weights: Sequence[np.ndarray] | None,
+    audio: Path | None,
+    speaker_from: str | None,
+    output: Path,
+    seed: int,
 ) -> tuple[Clips, list[Example], np.ndarray]:
     chosen: list[Example] = []
-    for label in tables:
-        chosen += examples(label, audio, groups_of(label.column("file"), label.column("speaker"), speaker_from))
+    for number, label in enumerate(tables):
+        groups = groups_of(label.column("file"), label.column("speaker"), speaker_from)
+        chosen += examples(label, audio, groups, None if weights is None else weights[number])
     held = held_out([example.group for example in chosen], seed=seed)
     out = {example.group for example, is_out in zip(chosen, held, strict=True) if is_out}
     clips, kept = cache(chosen, output / "cache")

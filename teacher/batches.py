@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from distill import table
-from distill.annotation import AXES, Annotation, Annotator
+from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator
 from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
 from distill.errors import AudioError, DistillError
-from distill.files import sha256_of
+from distill.files import sha256_of_bytes
 from distill.manifest import Failure, Segment
+from distill.tars import open_bytes
 
-#: Segments that are computed, and committed as one part, together.
+#: Segments that are decoded and answered together, where the teacher does not say otherwise.
 BATCH = 32
 
 #: Bytes from the middle of a file by which likely copies of it are brought into the same batch.
@@ -33,15 +34,23 @@ class Outcome:
     failures: list[Failure]
 
 
-def plan(segments: Sequence[Segment], root: Path) -> list[list[Segment]]:
-    """Batches, from the segment list alone. Segments that may be the same audio stand together, to be computed once."""
+def clips_together(annotator: Annotator) -> int:
+    """How many clips a teacher is best asked at once: a slow one says so itself (`together`), since what it has
+    answered is on disk only when its batch is done."""
+    return int(getattr(annotator, "together", BATCH))
+
+
+def plan(segments: Sequence[Segment], root: Path, together: int = BATCH) -> list[list[Segment]]:
+    """Batches of at most `together`, from the segment list alone. Segments that may be the same audio stand in one, to
+    be computed once; within that, clips of like length follow one another, so that little is padded."""
     by_size: dict[tuple[int, float, float], list[Segment]] = {}
     for segment in sorted(segments, key=lambda segment: segment.key):
         by_size.setdefault((segment.size, segment.start, segment.end), []).append(segment)
-    groups = [group for same_size in by_size.values() for group in _likely_copies(same_size, root)]
+    groups = [group for same_size in by_size.values() for group in _likely_copies(same_size, root, together)]
+    groups.sort(key=lambda group: -group[0].seconds)  # the longest first: what will not fit is known early
     batches: list[list[Segment]] = [[]]
     for group in groups:
-        if batches[-1] and len(batches[-1]) + len(group) > BATCH:
+        if batches[-1] and len(batches[-1]) + len(group) > together:
             batches.append([])
         batches[-1] += group
     return [batch for batch in batches if batch]
@@ -57,17 +66,19 @@ def annotate_batch(
     signals, digests, failures = _decode(segments, root, annotator)
     if not signals:
         return Outcome([], failures)
-    answers, refused = _answers(signals, annotator, embeddings=embeddings)
+    asked = [_question(segment, key, annotator) for segment, key in digests]
+    questions = {question.key: question for question in asked}
+    answers, refused = _answers(list(questions.values()), signals, annotator, embeddings=embeddings)
     rows, unanswered = [], []
-    for segment, key in digests:
-        if key in answers:
-            rows.append(_row(segment, key, answers[key]))
+    for (segment, key), question in zip(digests, asked, strict=True):
+        if question.key in answers:
+            rows.append(_row(segment, key, answers[question.key]))
         else:
-            unanswered.append(_failure(segment, refused[key]))
+            unanswered.append(_failure(segment, refused[question.key]))
     return Outcome(rows, failures + unanswered)
 
 
-def _likely_copies(segments: Sequence[Segment], root: Path) -> Iterable[list[Segment]]:
+def _likely_copies(segments: Sequence[Segment], root: Path, together: int) -> Iterable[list[Segment]]:
     if len(segments) == 1:
         return [list(segments)]
     alike = _grouped(segments, lambda segment: _probe(root / segment.file, segment.size))
@@ -75,7 +86,9 @@ def _likely_copies(segments: Sequence[Segment], root: Path) -> Iterable[list[Seg
     return [
         copies
         for group in alike
-        for copies in (_grouped(group, lambda segment: _probe(root / segment.file)) if len(group) > BATCH else [group])
+        for copies in (
+            _grouped(group, lambda segment: _probe(root / segment.file)) if len(group) > together else [group]
+        )
     ]
 
 
@@ -89,12 +102,12 @@ def _grouped(segments: Sequence[Segment], key: Callable[[Segment], bytes]) -> It
 def _probe(path: Path, size: int | None = None) -> bytes:
     """Digest of the middle of a file of `size` bytes, or of all of it."""
     try:
-        if size is None:
-            return sha256_of(path).encode()
-        with path.open("rb") as handle:
+        with open_bytes(path)[0] as handle:
+            if size is None:
+                return sha256_of_bytes(handle).encode()
             handle.seek(max(0, (size - _PROBE) // 2))
             return hashlib.sha256(handle.read(_PROBE)).digest()
-    except OSError:
+    except (OSError, AudioError):
         return os.fsencode(path)
 
 
@@ -126,20 +139,43 @@ class Answer:
     embedding: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a teacher is asked once. digest: of the audio; columns: all that is known of the segment."""
+
+    key: str
+    digest: str
+    columns: Mapping[str, Any]
+
+
+def _question(segment: Segment, key: str, annotator: Annotator) -> Question:
+    """Segments of the same audio are one question, unless the teacher also reads what is said of them."""
+    columns = {**segment.columns, "file": segment.file, "start": segment.start, "end": segment.end}
+    return Question(f"{key} {segment.key}" if isinstance(annotator, ColumnAnnotator) else key, key, columns)
+
+
+def _annotation(questions: Sequence[Question], signals: Mapping[str, np.ndarray], annotator: Annotator) -> Annotation:
+    heard = [signals[question.digest] for question in questions]
+    batch, lengths = padded(heard), [len(signal_) for signal_ in heard]
+    if isinstance(annotator, ColumnAnnotator):
+        return annotator.annotate_rows(batch, lengths, SAMPLING_RATE, [question.columns for question in questions])
+    return annotator.annotate(batch, lengths, SAMPLING_RATE)
+
+
 def _answers(
-    signals: Mapping[str, np.ndarray], annotator: Annotator, *, embeddings: bool
+    questions: Sequence[Question], signals: Mapping[str, np.ndarray], annotator: Annotator, *, embeddings: bool
 ) -> tuple[dict[str, Answer], dict[str, str]]:
-    """{digest: answer} of what the teacher answered, {digest: reason} of what it could not."""
-    lengths = [len(signal_) for signal_ in signals.values()]
-    annotation = annotator.annotate(padded(list(signals.values())), lengths, SAMPLING_RATE)
+    """{question: answer} of what the teacher answered, {question: reason} of what it could not."""
+    annotation = _annotation(questions, signals, annotator)
     if embeddings and annotation.embedding is None:
         raise DistillError(f"the teacher {annotator.card.name} has no embedding; label without --embeddings")
     answers: dict[str, Answer] = {}
     refused: dict[str, str] = {}
-    for index, key in enumerate(signals):
+    for index, key in enumerate(question.key for question in questions):
         answer = _answer(annotation, index, embeddings=embeddings)
         if any(answer.adv[column] is None for column in _columns(annotator)):
-            refused[key] = f"the teacher {annotator.card.name} answered NaN"
+            reason = annotation.reasons[index] if annotation.reasons else None
+            refused[key] = reason or f"the teacher {annotator.card.name} answered NaN"
         elif answer.embedding is not None and not np.isfinite(answer.embedding).all():
             refused[key] = f"the embedding of {annotator.card.name} does not fit into half precision"
         else:

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 from distill.annotation import Annotator, TeacherCard
 from distill.errors import DistillError
 from distill.licences import UNKNOWN
-from teacher.ensemble import MEAN, Mean, mean_card, members_of
+from teacher.ensemble import MEAN, mean_card, mean_of, members_of
 from teacher.published import folder as published
 from teacher.published import hub
 from teacher.published.cards import FAMILIES, Family
@@ -18,28 +18,52 @@ from teacher.published.cards import FAMILIES, Family
 #: Name -> "module:class" of the teachers that are no checkpoints of a hub; the class has `load()`.
 TEACHERS = {"prosody": "teacher.prosody:Prosody"}
 
+#: What a name begins with that is a language model's; the file of its configuration follows.
+LANGUAGE_MODEL = "llm:"
+
 #: What `distill label` takes if nobody says otherwise.
 DEFAULT = "odyssey"
+
+#: The precision that every teacher computes in, unless another is asked for.
+EXACT = "float32"
 
 #: What a folder of `distill train-teacher` is known by.
 _TRAINED_HERE = "prosody.json"
 
 
-def open_teacher(name: str, device: str = "auto") -> Annotator:
-    """Load a teacher: a name of the catalogue, "mean:" of several, a folder, an ONNX file, or owner/name on the hub.
+def open_teacher(name: str, device: str = "auto", precision: str = EXACT) -> Annotator:
+    """Load a teacher: a name of the catalogue, "mean:" of several, "llm:" and a language model's configuration, a
+    folder, an ONNX file, or owner/name on the hub.
 
-    device: where a teacher of torch computes; the others use the CPU.
+    device: where a teacher of torch computes; the others use the CPU. precision: "bfloat16" for the products of the
+    large encoders, which is to be checked (`teacher.precision`); the others know float32 alone.
 
     Raises:
-        DistillError: no such teacher, a hub out of reach, or weights that do not fit.
+        DistillError: no such teacher, a hub out of reach, weights that do not fit, or a precision that it lacks.
     """
     if name.startswith(MEAN):
-        return Mean([open_teacher(member, device) for member in members_of(name)])
+        return mean_of([open_teacher(member, device, precision) for member in members_of(name)])
+    if name.startswith(LANGUAGE_MODEL):
+        _require_exact(name, precision)
+        return _language_model(name)
     if name in TEACHERS:
+        _require_exact(name, precision)
         return _bundled(name)
     if name not in FAMILIES and Path(name).exists():
-        return _from_path(Path(name), device)
-    return _from_hub(name, device)
+        return _from_path(Path(name), device, precision)
+    return _from_hub(name, device, precision)
+
+
+def absolute(name: str) -> str:
+    """The same teacher for a process in another folder: paths among what is named become absolute.
+
+    >>> absolute("prosody"), absolute("mean:prosody,owner/name")
+    ('prosody', 'mean:prosody,owner/name')
+    """
+    if name.startswith(MEAN):
+        return MEAN + ",".join(map(absolute, members_of(name)))
+    is_path = name not in TEACHERS and name not in FAMILIES and Path(name).exists()
+    return Path(name).resolve().as_posix() if is_path else name
 
 
 def card_of(name: str) -> TeacherCard | None:
@@ -52,6 +76,8 @@ def card_of(name: str) -> TeacherCard | None:
         cards = [card_of(member) for member in members_of(name)]
         known = [card for card in cards if card is not None]
         return mean_card(known) if len(known) == len(cards) else None
+    if name.startswith(LANGUAGE_MODEL):
+        return _language_model_card(name)
     if name in TEACHERS:
         return _bundled(name).card
     if name in FAMILIES:
@@ -60,7 +86,7 @@ def card_of(name: str) -> TeacherCard | None:
     if (path / published.CONFIG).is_file():
         return _local_card(path, _recognised(path))
     if path.exists():
-        return _from_path(path, "cpu").card
+        return _from_path(path, "cpu", EXACT).card
     family = _published_as(name)
     if family is None and not hub.is_hub_id(name):
         raise _no_such_teacher(name)
@@ -78,7 +104,26 @@ def _bundled(name: str) -> Annotator:
     return annotator
 
 
-def _from_path(path: Path, device: str) -> Annotator:
+def _language_model(name: str) -> Annotator:
+    from teacher.llm.annotator import LanguageModel
+
+    return LanguageModel.load(Path(name.removeprefix(LANGUAGE_MODEL)))
+
+
+def _language_model_card(name: str) -> TeacherCard:
+    from teacher.llm.annotator import LanguageModel
+
+    return LanguageModel.card_of(Path(name.removeprefix(LANGUAGE_MODEL)))
+
+
+def _require_exact(name: str, precision: str) -> None:
+    if precision != EXACT:
+        raise DistillError(f"--precision {precision}: {name} computes in {EXACT} alone; label without it")
+
+
+def _from_path(path: Path, device: str, precision: str) -> Annotator:
+    if not (path / published.CONFIG).is_file():
+        _require_exact(str(path), precision)
     if path.suffix == ".onnx":
         from teacher.published.onnx import OnnxTeacher
 
@@ -88,13 +133,13 @@ def _from_path(path: Path, device: str) -> Annotator:
     if (path / published.CONFIG).is_file():
         family = _recognised(path)
         card = replace(_local_card(path, family), revision=published.revision_of(path))
-        return _checkpoint(path, card, family, device)
+        return _checkpoint(path, card, family, device, precision)
     raise DistillError(
         f"{path}: no teacher; a folder of `distill train-teacher`, one with {published.CONFIG} and weights, or an .onnx"
     )
 
 
-def _from_hub(name: str, device: str) -> Annotator:
+def _from_hub(name: str, device: str, precision: str) -> Annotator:
     family = FAMILIES.get(name) or _published_as(name)
     if family is None and not hub.is_hub_id(name):
         raise _no_such_teacher(name)
@@ -102,13 +147,13 @@ def _from_hub(name: str, device: str) -> Annotator:
     # A name that nobody has written a card for says no more than a folder does.
     known = family or _recognised(folder)
     card = known.card if family else replace(_local_card(folder, known), name=name, source=name)
-    return _checkpoint(folder, replace(card, revision=revision), known, device)
+    return _checkpoint(folder, replace(card, revision=revision), known, device, precision)
 
 
 def _no_such_teacher(name: str) -> DistillError:
     return DistillError(
-        f"{name}: no such teacher; there are {', '.join([*TEACHERS, *FAMILIES])}, mean: of several, a folder, "
-        "an .onnx file, or a hub's owner/name"
+        f"{name}: no such teacher; there are {', '.join([*TEACHERS, *FAMILIES])}, mean: of several, "
+        "llm: and a configuration, a folder, an .onnx file, or a hub's owner/name"
     )
 
 
@@ -121,10 +166,10 @@ def _trained_here(folder: Path) -> Annotator:
         raise DistillError(f"{folder}: not a teacher made by train-teacher ({error})") from None
 
 
-def _checkpoint(folder: Path, card: TeacherCard, family: Family, device: str) -> Annotator:
+def _checkpoint(folder: Path, card: TeacherCard, family: Family, device: str, precision: str) -> Annotator:
     from teacher.published.annotating import open_checkpoint
 
-    return open_checkpoint(folder, card, family=family, device=device)
+    return open_checkpoint(folder, card, family=family, device=device, precision=precision)
 
 
 def _published_as(hub_id: str) -> Family | None:

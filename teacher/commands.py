@@ -1,4 +1,4 @@
-"""The commands of the teachers' room: label, train-teacher, teachers."""
+"""The commands of the teachers' room: from label to teachers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from distill.options import (
     show,
     where_option,
 )
+from distill.progress import duration
 
-
-@click.command()
-@click.argument("source", type=existing)
-@output_option("Folder of the label table.")
-@click.option(
+_teacher_option = click.option(
     "--teacher",
     default="odyssey",
     show_default=True,
     metavar="NAME",
-    help="A name from `distill teachers`, mean: of several, a folder, an .onnx file, or a hub's owner/name.",
+    help="A name from `distill teachers`, mean: of several, llm:CONFIG, a folder, an .onnx file, a hub's owner/name.",
 )
+
+
+@click.command()
+@click.argument("source")
+@output_option("Folder of the label table.")
+@_teacher_option
 @audio_option
 @where_option
 @click.option("--window", type=float, help="Cut longer recordings into windows of this many seconds.")
@@ -37,24 +40,67 @@ from distill.options import (
 @click.option("--data-licence", "audio_licence", default="unknown", help="The licence of the recordings.")
 @licence_option
 @click.option("--embeddings", is_flag=True, help="Write what the teacher pooled beside its answers (float16 list).")
+@click.option(
+    "--views",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Answer each clip so many times, slightly changed; the spread says how sure the teacher is.",
+)
 @click.option("--relabel", is_flag=True, help="Replace the rows of files that have changed since.")
 @click.option("--strict", is_flag=True, help="Exit with an error if any segment failed.")
+@click.option("--vad", is_flag=True, help="Label speech alone, found by silero-vad.")
+@click.option("--vad-threshold", type=float, default=0.5, show_default=True, help="Probability of speech.")
+@click.option("--vad-pause", type=float, default=0.3, show_default=True, help="Seconds; shorter pauses are speech.")
+@click.option("--cache", type=existing, help="Where tars from elsewhere are kept [default: ~/.cache/distill].")
+@click.option("--cache-gb", type=float, default=20.0, show_default=True, help="How much of them is kept.")
 @device_option
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of a large teacher's products; bfloat16 is first compared with float32 on 200 clips.",
+)
+@click.option(
+    "--precision-check", type=existing, help="What `distill check-precision` wrote, so as not to compare again."
+)
 @click.option(
     "--jobs", type=click.IntRange(1),
     help="Worker processes [default: one a core; one for a teacher that uses all cores by itself].",
 )  # fmt: skip
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+    help="What computes: this machine, or a Ray cluster, one process a GPU (or a CPU, or --jobs in all). Every node "
+    "has to see recordings and the teacher's files under the same path, and to have this distill installed.",
+)  # fmt: skip
+@click.option(
+    "--address", metavar="ADDRESS",
+    help="The Ray cluster: auto (the one this machine belongs to) or HOST:PORT [default: one on this "
+    "machine, for as long as it takes].",
+)  # fmt: skip
+@click.option("--estimate", is_flag=True, help="Time the teacher on a sample, say what all would take, write nothing.")
+@click.option("--price-per-hour", type=click.FloatRange(0), help="What an hour of this machine costs, for --estimate.")
 @json_option
-def label(strict: bool, as_json: bool, **options: Any) -> Any:
+def label(strict: bool, as_json: bool, estimate: bool, price_per_hour: float | None, **options: Any) -> Any:
     """Annotate audio with arousal, dominance, valence.
 
-    SOURCE is a folder, an audio file, or a manifest (CSV, JSONL, Parquet with file[,start,end]). Interrupted or called
-    again, it does what is missing.
+    SOURCE is a folder, an audio file, a manifest (CSV, JSONL, Parquet with file[,start,end]), or WebDataset tars: one,
+    a folder of them, a pattern, an address. Interrupted or called again, it does what is missing.
 
     \b
     Example:
       distill label recordings/ -o labels/ --teacher prosody
+      distill label 's3://bucket/s-{000..499}.tar' -o labels/ --vad
     """
+    if estimate:
+        from teacher.estimating import estimate as try_out
+
+        if options.pop("engine") != "local" or options.pop("address") or options.pop("precision_check"):
+            raise click.UsageError("--estimate times this machine in one precision: no --engine, no --precision-check")
+        return show(try_out(**options, price_per_hour=price_per_hour), as_json, _estimated)
+    if price_per_hour is not None:
+        raise click.UsageError("--price-per-hour goes with --estimate")
     from teacher.labelling import label as run
 
     result = run(**options)
@@ -69,6 +115,105 @@ def _labelled(result: dict[str, Any]) -> str:
         f"{result['labelled']} segments labelled ({result['audio_seconds'] / 60:.1f} minutes of audio), "
         f"{result['skipped']} already done, {result['failed']} failed: {result['output']}"
     )
+
+
+def _estimated(found: dict[str, Any]) -> str:
+    wall, sample = found["wall_seconds"], found["sample"]
+    at = f"{found['machine']}, {found['jobs']} {'job' if found['jobs'] == 1 else 'jobs'}"
+    lines = [
+        f"{found['missing']} segments to label, {found['audio_hours']:.2f} hours of audio "
+        f"({found['skipped']} already done, {found['unlisted']} cannot be listed)",
+        f"about {duration(wall['value'])} ({duration(wall['low'])} to {duration(wall['high'])}) on {at}",
+        f"{found['real_time_factor']:.2g} seconds of work a second of audio",
+        f"{_bytes(found['disk_bytes'])} on disk"
+        + (f", {_bytes(found['disk_bytes_with_embeddings'])} with embeddings"
+           if found["disk_bytes_with_embeddings"] else ""),
+        f"timed on {sample['segments']} segments ({sample['audio_seconds']:.1f} s of audio in "
+        f"{sample['wall_seconds']:.1f} s), {sample['failed']} of them failed; nothing was written",
+    ]  # fmt: skip
+    if found["cost"] is not None:
+        cost = found["cost"]
+        lines.insert(3, f"cost about {cost['value']:.2f} ({cost['low']:.2f} to {cost['high']:.2f})")
+    return "\n".join(lines)
+
+
+def _bytes(size: float) -> str:
+    unit, name = (1e9, "GB") if size >= 1e9 else (1e6, "MB") if size >= 1e6 else (1e3, "kB")
+    return f"{size / unit:.1f} {name}"
+
+
+@click.command("check-precision")
+@_teacher_option
+@click.option("--audio", type=existing, required=True, help="Folder or manifest; 200 clips of it are heard.")
+@click.option("-o", "--output", type=existing, help="JSON, for `distill label --precision-check`.")
+@click.option("--precision", type=click.Choice(["bfloat16"]), default="bfloat16", show_default=True, help="To try.")
+@device_option
+@json_option
+def check_precision(as_json: bool, **options: Any) -> Any:
+    """Compare a teacher's answers in reduced precision with those in float32.
+
+    Passes, with exit code 0, where the CCC of every axis is at least 0.999 and no clip is off by more than 0.01.
+
+    \b
+    Example:
+      distill check-precision --teacher odyssey --audio recordings/ -o check.json
+    """
+    from teacher.precision import check_precision as run
+
+    result = run(**options)
+    show(result, as_json, _compared)
+    if not result["passed"]:
+        raise SystemExit(1)
+    return result
+
+
+def _compared(result: dict[str, Any]) -> str:
+    agreement = ", ".join(f"{axis} {value:.5f}" for axis, value in result["ccc"].items())
+    verdict = "passed" if result["passed"] else f"failed: {'; '.join(result['why'])}"
+    return (
+        f"{result['teacher']} in {result['precision']} against float32 on {result['clips']} clips "
+        f"({result['wanted']} wanted): CCC {agreement or '-'}; largest difference {result['largest_difference']:.5f}; "
+        f"{verdict}"
+    )
+
+
+@click.command("benchmark-labelling")
+@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Length of the clips.")
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="In each, everything has a turn.")
+@click.option("--threads", type=click.IntRange(1), help="Of each process [default: torch's own choice].")
+@click.option("--processes", is_flag=True, help="Try a one-thread process for every core, too (memory for each).")
+@device_option
+@click.option("-o", "--output", type=existing, help="JSON to write.")
+@json_option
+def benchmark_labelling(as_json: bool, **options: Any) -> Any:
+    """Time the encoder of the large teachers against a plain loop over transformers.
+
+    WavLM-large with random weights, a new process for each way, all taking turns; nothing is downloaded. Then the whole
+    of labelling with a teacher that returns a constant.
+
+    \b
+    Example:
+      distill benchmark-labelling --rounds 7 -o labelling.json
+    """
+    from distill.cli import find
+    from teacher.speed import benchmark_labelling as run
+
+    result = run(**options, describe=find("benchmarks.machine:describe"))
+    return show(result, as_json, _timed)
+
+
+def _timed(result: dict[str, Any]) -> str:
+    rows = [
+        f"{name}: {row['median']:.1f} ms a clip ({row['p10']:.1f} to {row['p90']:.1f}), "
+        f"{row['ratio']:.2f} times the plain loop ({row['ratio_p10']:.2f} to {row['ratio_p90']:.2f}; "
+        f"{row['processor_ratio']:.2f} by processor time), {100 * row['share']:.0f} % of the product rate"
+        for name, row in result["ways"].items()
+    ]
+    rest = result["overhead"]
+    return "\n".join([
+        f"clips of {result['seconds']:g} s, {result['rounds']} rounds, {result['device']}", *rows,
+        f"all but the teacher: {rest['times_real_time']:.0f} times real time, FLAC, {rest['jobs']} processes",
+    ])  # fmt: skip
 
 
 @click.command("train-teacher")
@@ -98,6 +243,38 @@ def train_teacher(method: str, labels: Path, audio: Path | None, as_json: bool, 
 def _trained(result: dict[str, Any]) -> str:
     left_out = ", ".join(f"{axis} {value:.3f}" for axis, value in result["loso_ccc"].items())
     return f"{result['output']}: {result['n']} clips, CCC on the speaker left out: {left_out}"
+
+
+@click.command()
+@click.option("--teacher", required=True, metavar="llm:CONFIG", help="The language model: llm: and its configuration.")
+@click.option("--labels", type=existing, required=True, help="CSV with file, speaker and ratings (0..1) of some axes.")
+@audio_option
+@where_option
+@output_option("The file of the calibration (JSON); name it in the configuration: calibration: FILE.")
+@json_option
+def calibrate(as_json: bool, **options: Any) -> Any:
+    """Bring a language model's answers to the scale of human ratings; told on the speakers left out.
+
+    \b
+    Example:
+      distill calibrate --teacher llm:config.yaml --labels ratings.csv --audio recordings/ -o calibration.json
+    """
+    from teacher.llm.calibrating import calibrate as run
+
+    return show(run(**options), as_json, _calibrated)
+
+
+def _calibrated(result: dict[str, Any]) -> str:
+    lines = [
+        f"  {axis}: {one['note'] or _improved(one)} ({one['n']} clips of {one['speakers']} speakers)"
+        for axis, one in result["axes"].items()
+    ]
+    return "\n".join([f"{result['output']}: {result['clips']} clips answered, {result['failed']} failed", *lines])
+
+
+def _improved(axis: dict[str, Any]) -> str:
+    line = f"{axis['gain']:.3f} x answer {axis['offset']:+.3f}"
+    return f"{line}, CCC {axis['ccc_before']:.3f} -> {axis['ccc_after']:.3f} on speakers left out"
 
 
 @click.command()

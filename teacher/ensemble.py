@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from distill.annotation import AXES, Annotation, Annotator, TeacherCard
+from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator, TeacherCard
 from distill.errors import DistillError
 from distill.licences import strictest
 
@@ -21,15 +21,39 @@ class Mean:
     def __init__(self, members: Sequence[Annotator]) -> None:
         self.members = list(members)
         self.card = mean_card([member.card for member in members])
+        self.together = min(int(getattr(member, "together", 32)) for member in members)
 
     def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
         """adv: the mean [batch, 3]; spread: standard deviation over the members; embedding: theirs, side by side."""
-        given = [member.annotate(signals, lengths, sampling_rate) for member in self.members]
+        return self._mean([member.annotate(signals, lengths, sampling_rate) for member in self.members])
+
+    def _mean(self, given: Sequence[Annotation]) -> Annotation:
         answers = np.stack([np.asarray(annotation.adv, np.float32) for annotation in given])
         answers[:, :, [axis not in self.card.axes for axis in AXES]] = np.nan
         embeddings = [annotation.embedding for annotation in given]
         together = None if any(one is None for one in embeddings) else np.concatenate(embeddings, axis=1)
-        return Annotation(adv=answers.mean(0), spread=answers.std(0), embedding=together)
+        refusals = zip(*(annotation.reasons for annotation in given if annotation.reasons), strict=True)
+        reasons = [next(filter(None, said), None) for said in refusals]
+        return Annotation(adv=answers.mean(0), spread=answers.std(0), embedding=together, reasons=reasons or None)
+
+
+class ColumnMean(Mean):
+    """A mean with members that read what the manifest says."""
+
+    def annotate_rows(
+        self, signals: Any, lengths: Sequence[int], sampling_rate: int, columns: Sequence[Mapping[str, Any]]
+    ) -> Annotation:
+        """As `annotate`; the columns go to the members that read them."""
+        heard = (signals, lengths, sampling_rate)
+        return self._mean([
+            member.annotate_rows(*heard, columns) if isinstance(member, ColumnAnnotator) else member.annotate(*heard)
+            for member in self.members
+        ])  # fmt: skip
+
+
+def mean_of(members: Sequence[Annotator]) -> Mean:
+    """The mean of teachers; it reads the manifest's columns where one of them does."""
+    return (ColumnMean if any(isinstance(member, ColumnAnnotator) for member in members) else Mean)(members)
 
 
 def members_of(name: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -12,24 +12,30 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from distill.annotation import Annotator
+from distill.annotation import Annotator, ColumnAnnotator
 from distill.errors import DistillError
 from distill.manifest import Segment
 from teacher.batches import Outcome, annotate_batch
-from teacher.catalogue import open_teacher
+from teacher.catalogue import EXACT, open_teacher
+from teacher.views import Views
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a worker has to know: root of the files, name of the teacher, where it computes, what rows carry."""
+    """What a worker has to know: root of the files, name of the teacher, where and how it computes, what rows carry,
+    and how many views of a clip are answered."""
 
     root: Path
     teacher: str
     device: str
     embeddings: bool
+    precision: str = EXACT
+    views: int = 1
 
 
-def annotate_batches(batches: list[list[Segment]], asked: Asked, jobs: int) -> Iterator[tuple[list[Segment], Outcome]]:
+def annotate_batches(
+    batches: Iterable[list[Segment]], asked: Asked, jobs: int
+) -> Iterator[tuple[list[Segment], Outcome]]:
     """Every batch with what became of it, as they finish; `jobs` processes, or this one alone.
 
     Raises:
@@ -53,14 +59,14 @@ def annotate_batches(batches: list[list[Segment]], asked: Asked, jobs: int) -> I
 
 
 def _bounded(
-    pool: ProcessPoolExecutor, batches: list[list[Segment]], asked: Asked, ahead: int
+    pool: ProcessPoolExecutor, batches: Iterable[list[Segment]], asked: Asked, ahead: int
 ) -> Iterator[tuple[list[Segment], Outcome]]:
     """Keep at most `ahead` batches under way, so that memory stays bounded; yield them as they finish."""
     waiting = iter(batches)
     running: dict[Future[Outcome], list[Segment]] = {}
     while True:
         for batch in waiting:
-            with _ctrl_c_held_back():
+            with ctrl_c_held_back():
                 running[pool.submit(_work, batch, asked)] = batch
             if len(running) >= ahead:
                 break
@@ -72,7 +78,7 @@ def _bounded(
 
 
 @contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
+def ctrl_c_held_back() -> Iterator[None]:
     """What is started meanwhile never sees Ctrl-C, not even before `_begin`; for the parent it only comes later."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -83,14 +89,31 @@ def _ctrl_c_held_back() -> Iterator[None]:
 
 def _begin(asked: Asked) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    opened(asked.teacher, asked.device)
+    opened_for(asked)
 
 
 def _work(segments: Sequence[Segment], asked: Asked) -> Outcome:
-    return annotate_batch(segments, asked.root, opened(asked.teacher, asked.device), embeddings=asked.embeddings)
+    annotator = opened_for(asked)
+    return annotate_batch(segments, asked.root, annotator, embeddings=asked.embeddings)
 
 
 @cache
-def opened(teacher: str, device: str) -> Annotator:
-    """A teacher, loaded once a process."""
-    return open_teacher(teacher, device)
+def opened(teacher: str, device: str, precision: str = EXACT, views: int = 1) -> Annotator:
+    """A teacher, loaded once a process; views: how many of a clip it answers.
+
+    Raises:
+        DistillError: it has no views: it reads more than the clip.
+    """
+    annotator = open_teacher(teacher, device, precision)
+    if views == 1:
+        return annotator
+    if isinstance(annotator, ColumnAnnotator):
+        raise DistillError(
+            f"--views {views}: {annotator.card.name} reads the manifest too, of which there are no views"
+        )
+    return Views(annotator, views)
+
+
+def opened_for(asked: Asked) -> Annotator:
+    """The teacher that a worker was asked to be."""
+    return opened(asked.teacher, asked.device, asked.precision, asked.views)

@@ -22,8 +22,9 @@ from distill.learning.loss import Loss
 from distill.metrics import answered, ccc
 from distill.progress import Progress, duration, say
 
-#: A batch: pcm [batch, samples], lengths [batch] in samples, targets [batch, 3] (NaN: unknown).
-Batch = tuple[Tensor, Tensor, Tensor]
+#: A batch: pcm [batch, samples], lengths [batch] in samples, targets [batch, 3] (NaN: unknown), and, in training where
+#: clips do not count alike, their weights [batch, 3].
+Batch = tuple[Tensor, ...]
 
 
 class Batches(Protocol):
@@ -169,7 +170,7 @@ class _Training:
     def step(self, batch: Batch, rate: float) -> float:
         """One update of the weights and of their average; returns the loss."""
         state = self.state
-        pcm, lengths, target = (part.to(self.device, non_blocking=True) for part in batch)
+        pcm, lengths, target, *weight = (part.to(self.device, non_blocking=True) for part in batch)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         state.model.train()
@@ -177,7 +178,7 @@ class _Training:
         ragged = bool((lengths != pcm.shape[1]).any())
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             predicted = state.model(pcm, lengths if ragged else None)
-        value = self.loss(predicted.float(), target)
+        value = self.loss(predicted.float(), target, *weight)
         if not torch.isfinite(value):
             raise DistillError(f"the loss is {value.item()} at step {state.step}; try a lower --learning-rate")
         value.backward()  # type: ignore[no-untyped-call]

@@ -17,13 +17,18 @@ from distill.annotation import Annotation, TeacherCard
 from distill.errors import DistillError
 from distill.learning.device import choose_device
 from teacher.published.cards import Family
+from teacher.published.encoder import with_own_encoders
 from teacher.published.folder import read_config
 from teacher.published.network import Heard
+from teacher.published.products import multiplies_bfloat16
 from teacher.published.weights import placed, read_state
 
 #: Clips that a GPU answers together. A CPU takes four clips of 5 s in one padded batch about 1.7 times as slowly as one
 #: after the other (WavLM-large, two cores), and alone each answer is the same whatever else is asked.
 TOGETHER_ON_GPU = 16
+
+#: Where the encoders are computed our way; elsewhere by transformers.
+_OWN_ENCODER_ON = ("cpu", "cuda")
 
 
 class Published:
@@ -60,22 +65,43 @@ class Published:
         return answers
 
 
-def open_checkpoint(folder: Path, card: TeacherCard, *, family: Family, device: str = "auto") -> Published:
+def open_checkpoint(
+    folder: Path, card: TeacherCard, *, family: Family, device: str = "auto", precision: str = "float32"
+) -> Published:
     """A checkpoint's folder as the annotator that `card` describes.
 
+    precision: "bfloat16" for the products of its encoder, where `OwnEncoder` computes it.
+
     Raises:
-        DistillError: no checkpoint, or a configuration or tensors that do not fit the family, by name.
+        DistillError: no checkpoint, a configuration or tensors that do not fit the family, by name, or a precision
+            that this network or processor lacks.
     """
+    where = choose_device(device)
+    dtype = _products_in(precision, where)
+    network = _loaded(folder, family).to(where)
+    card = replace(card, parameters=_counted(network))
+    replaced = with_own_encoders(network, dtype) if where.type in _OWN_ENCODER_ON else 0
+    if dtype != torch.float32 and not replaced:
+        raise DistillError(f"--precision {precision}: {card.name} computes in float32 alone; label without it")
+    return Published(card, network, where, together=1 if where.type == "cpu" else TOGETHER_ON_GPU)
+
+
+def _products_in(precision: str, where: torch.device) -> torch.dtype:
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    if dtype == torch.bfloat16 and not multiplies_bfloat16(where):
+        raise DistillError(f"--precision {precision}: this {where.type} does not multiply in it; label without it")
+    return dtype
+
+
+def _loaded(folder: Path, family: Family) -> nn.Module:
+    """The family's network with exactly the tensors of the folder, which nothing else holds any more."""
     config = read_config(folder)
     network: Any = import_module(family.module).Network
     path, state = read_state(folder)
-    where = choose_device(device)
     try:
-        loaded = placed(lambda: network.build(config), path, network.arranged(state, config))
+        return placed(lambda: network.build(config), path, network.arranged(state, config))
     except (TypeError, ValueError, StrictDataclassError) as error:  # sizes that transformers or torch refuse
         raise DistillError(f"{folder / 'config.json'}: {' '.join(str(error).split())}") from None
-    together = 1 if where.type == "cpu" else TOGETHER_ON_GPU
-    return Published(replace(card, parameters=_counted(loaded)), loaded, where, together=together)
 
 
 def _counted(network: nn.Module) -> int:

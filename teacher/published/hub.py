@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from distill.errors import DistillError
 from distill.progress import say
+from teacher.patience import in_time
 from teacher.published.folder import CONFIG, INDEX, MODEL_CARD, WEIGHTS, is_whole
 
 #: owner/name, and after an @ a branch, tag or commit.
@@ -17,8 +16,6 @@ _ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 #: Without an answer from the hub within this time there is none (seconds).
 PATIENCE = 4.0
-
-Answer = TypeVar("Answer")
 
 
 def is_hub_id(name: str) -> bool:
@@ -72,7 +69,7 @@ def _resolved(repository: str, revision: str | None) -> Any:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        return _in_time(lambda: HfApi().model_info(repository, revision=revision, timeout=PATIENCE))
+        return in_time(lambda: HfApi().model_info(repository, revision=revision, timeout=PATIENCE), PATIENCE)
     except GatedRepoError:
         raise DistillError(
             f"{repository}: its licence has to be accepted on the hub's page first; then set HF_TOKEN"
@@ -92,24 +89,3 @@ def _wanted(repository: str, names: set[str]) -> list[str]:
     if weights is None:
         raise DistillError(f"{repository}: has no weights to be read ({' or '.join(WEIGHTS)})")
     return [CONFIG, MODEL_CARD, weights, *(["model-*.safetensors"] if weights == INDEX else [])]
-
-
-def _in_time(ask: Callable[[], Answer]) -> Answer:
-    """The answer, or TimeoutError: a resolver of names may wait for longer than any of the library's limits."""
-    answers: list[Any] = []
-
-    def run() -> None:
-        try:
-            answers.append((ask(), None))
-        except Exception as error:
-            answers.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    if not answers:
-        raise TimeoutError("no answer in time")
-    answer, error = answers[0]
-    if error is not None:
-        raise error
-    return answer  # type: ignore[no-any-return]

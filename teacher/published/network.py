@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import DistillError
+from teacher.published.encoder import OwnEncoder
 
 #: wav2vec 2.0's floor on the variance of a clip.
 VARIANCE_FLOOR = 1e-7
@@ -69,12 +70,15 @@ def frames_of(lengths: Tensor, config: Any) -> Tensor:
 
 
 def encoded(encoder: nn.Module, signals: Tensor, lengths: Tensor, *, layers: bool = False) -> tuple[Any, Tensor]:
-    """A transformers encoder on normalised, zero-padded samples.
+    """An encoder, our own or that of transformers, on normalised, zero-padded samples.
 
     Returns its last hidden state [batch, time, width] (with `layers`: all of them, a tuple), and the mask
     [batch, time] of the frames that lie within each clip.
     """
     config: Any = encoder.config
+    frames = mask_of(frames_of(lengths, config), int(frames_of(torch.tensor(signals.shape[1]), config)))
+    if isinstance(encoder, OwnEncoder):
+        return encoder(signals, frames, layers=layers), frames
     inside = mask_of(lengths, signals.shape[1])
     with warnings.catch_warnings():
         # WavLM's own attention hands torch a boolean mask beside its additive position bias.
@@ -85,7 +89,7 @@ def encoded(encoder: nn.Module, signals: Tensor, lengths: Tensor, *, layers: boo
     # The last of them is after the encoder's final norm, as in the transformers that these models were trained with;
     # release 5 hands it out before the norm.
     states = (*answer.hidden_states[:-1], answer.last_hidden_state) if layers else answer.last_hidden_state
-    return states, mask_of(frames_of(lengths, config), answer.last_hidden_state.shape[1])
+    return states, frames
 
 
 def sized(known: type, published: Mapping[str, Any], config: Mapping[str, Any]) -> Any:

@@ -38,26 +38,42 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
     return code, *capsys.readouterr()
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+def command_of(name: str) -> Any:
+    """The command, or the command of a group, that goes by a name."""
+    group, _, below = name.partition(" ")
+    command = cli.find(cli.COMMANDS[group])
+    return command.commands[below] if below else command
+
+
+#: Every command as it is typed, those of the groups among them.
+TYPED = [*cli.COMMANDS, *(f"{name} {below}" for name in cli.COMMANDS if isinstance(command_of(name), click.Group)
+                          for below in command_of(name).commands)]  # fmt: skip
+
+
+def test_the_commands_of_a_group_are_held_as_well() -> None:
+    assert {"labels show", "labels merge", "labels to-audformat"} < set(TYPED)
+
+
+@pytest.mark.parametrize("name", TYPED)
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = shown(capsys, name, "--help")
+    code, out, err = shown(capsys, *name.split(), "--help")
     lines = [line.strip() for line in out.splitlines()]
     assert code == 0 and not err
     assert lines[lines.index("Example:") + 1].startswith(f"distill {name}")
     assert all(len(line) <= 120 for line in out.splitlines())
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", TYPED)
 def test_the_example_of_every_command_can_be_parsed(name: str) -> None:
-    command = cli.find(cli.COMMANDS[name])
+    command = command_of(name)
     lines = [line.strip() for line in (command.help or "").splitlines()]
     words = lines[lines.index("Example:") + 1].split()
-    command.make_context(name, words[2:])
+    command.make_context(name, words[1 + len(name.split()) :])
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", TYPED)
 def test_every_option_says_what_it_does(name: str) -> None:
-    options = [option for option in cli.find(cli.COMMANDS[name]).params if isinstance(option, click.Option)]
+    options = [option for option in command_of(name).params if isinstance(option, click.Option)]
     silent = {option.name for option in options if not option.help}
     assert silent <= {"loss", "precision"}  # whose choices say it
 
@@ -137,6 +153,9 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["train-teacher", "--labels", "{tmp}/nowhere.csv", "-o", "{tmp}/teacher"],
         ["export", "{tmp}/folder.wav", "-o", "{tmp}/student.onnx"],
         ["benchmark", "{tmp}/nowhere.onnx", "-o", "{tmp}/report"],
+        ["labels", "show", "{tmp}/folder.wav"],
+        ["labels", "merge", "{tmp}/folder.wav", "{tmp}", "-o", "{tmp}/merged"],
+        ["labels", "to-audformat", "{tmp}/folder.wav", "-o", "{tmp}/table.csv"],
         ["run", "{tmp}/nowhere.yaml"],
         ["run", "{tmp}/folder.wav"],
     ],

@@ -6,18 +6,37 @@ import csv
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from distill.errors import DistillError
-from distill.manifest import Cut, Failure, audio_files, list_segments, read_rows, select, write_failures
+from distill.manifest import Cut, Failure, Segment, audio_files, list_segments, read_rows, select, write_failures
 
 CUT = Cut(30.0, 30.0)
 
 Tone = Callable[..., np.ndarray]
+
+
+@dataclass
+class Listed:
+    """A listing, read through."""
+
+    root: Path
+    segments: list[Segment]
+    failures: list[Failure]
+
+
+def listed(source: Path, **how: Any) -> Listed:
+    listing = list_segments(source, **how)
+    entries = list(listing)
+    assert entries == list(listing)  # it can be read again
+    segments = [entry for entry in entries if isinstance(entry, Segment)]
+    return Listed(listing.root, segments, [entry for entry in entries if isinstance(entry, Failure)])
 
 
 def written(path: Path, text: str) -> Path:
@@ -32,21 +51,21 @@ def test_a_folder_is_searched_through(corpus: Path) -> None:
     (corpus / "b" / ".x.wav").touch()
     (corpus / "b" / "folder.wav").mkdir()
     (corpus / "b" / "folder.wav" / "LOUD.WAV").write_bytes((corpus / "a" / "one.wav").read_bytes())
-    listing = list_segments(corpus, cut=CUT)
+    listing = listed(corpus, cut=CUT)
     names = ["a/one.wav", "a/two.flac", "b/folder.wav/LOUD.WAV", "b/four.flac", "b/three.wav"]
     assert [segment.file for segment in listing.segments] == names == audio_files(corpus)
     assert listing.root == corpus and not listing.failures
 
 
 def test_a_segment_knows_its_times_and_its_files_state(corpus: Path) -> None:
-    (segment,) = list_segments(corpus / "a" / "one.wav", cut=CUT).segments
+    (segment,) = listed(corpus / "a" / "one.wav", cut=CUT).segments
     status = (corpus / "a" / "one.wav").stat()
     assert segment.key == ("one.wav", 0.0, 1.0)
     assert (segment.size, segment.changed) == (status.st_size, status.st_mtime_ns)
 
 
 def test_recordings_are_cut_into_windows(corpus: Path) -> None:
-    listing = list_segments(corpus / "b" / "four.flac", cut=Cut(1.0, 1.0))
+    listing = listed(corpus / "b" / "four.flac", cut=Cut(1.0, 1.0))
     assert [(s.start, s.end) for s in listing.segments] == [(0, 1), (1, 2), (1.5, 2.5)]
 
 
@@ -69,7 +88,7 @@ def test_every_kind_of_manifest_gives_the_same_segments(corpus: Path, ending: st
         import pyarrow.parquet
 
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    segments = list_segments(path, cut=CUT).segments
+    segments = listed(path, cut=CUT).segments
     assert [segment.key for segment in segments] == [("a/one.wav", 0.25, 1.0), ("b/three.wav", 0.0, 0.5)]
     assert [dict(segment.columns) for segment in segments] == [
         {"speaker": "03", "sex": "f"},
@@ -84,29 +103,29 @@ def test_speaker_03_stays_text(corpus: Path) -> None:
 
 def test_a_folder_is_read_by_its_audiofolder_metadata(corpus: Path) -> None:
     written(corpus / "metadata.csv", "\ufefffile_name,speaker\na/one.wav,03\n")
-    (segment,) = list_segments(corpus, cut=CUT).segments
+    (segment,) = listed(corpus, cut=CUT).segments
     assert (segment.file, dict(segment.columns)) == ("a/one.wav", {"speaker": "03"})
 
 
 def test_another_metadata_csv_is_none_of_audiofolders(corpus: Path) -> None:
     written(corpus / "metadata.csv", "licence,author\nMIT,someone\n")
-    assert len(list_segments(corpus, cut=CUT).segments) == 4
+    assert len(listed(corpus, cut=CUT).segments) == 4
 
 
 def test_names_are_looked_for_below_the_root_that_is_given(corpus: Path, tmp_path: Path) -> None:
     manifest = written(tmp_path / "elsewhere.csv", "file\na/one.wav\n")
-    listing = list_segments(manifest, audio=corpus, cut=CUT)
+    listing = listed(manifest, audio=corpus, cut=CUT)
     assert listing.root == corpus and [segment.file for segment in listing.segments] == ["a/one.wav"]
 
 
 def test_a_name_without_folder_or_ending_is_found(corpus: Path) -> None:
-    listing = list_segments(written(corpus / "m.csv", "file\nthree\ntwo.flac\n"), cut=CUT)
+    listing = listed(written(corpus / "m.csv", "file\nthree\ntwo.flac\n"), cut=CUT)
     assert [segment.file for segment in listing.segments] == ["b/three.wav", "a/two.flac"]
 
 
 def test_an_ambiguous_and_an_unknown_name_are_counted_and_named(corpus: Path) -> None:
     (corpus / "b" / "one.wav").write_bytes((corpus / "a" / "one.wav").read_bytes())
-    listing = list_segments(written(corpus / "m.csv", "file\none\nnobody.wav\na/one.wav\n"), cut=CUT)
+    listing = listed(written(corpus / "m.csv", "file\none\nnobody.wav\na/one.wav\n"), cut=CUT)
     assert [segment.file for segment in listing.segments] == ["a/one.wav"]
     assert [failure.file for failure in listing.failures] == ["one", "nobody.wav"]
     assert "ambiguous" in listing.failures[0].reason and listing.failures[1].reason == "no such file"
@@ -131,13 +150,13 @@ def test_an_ambiguous_and_an_unknown_name_are_counted_and_named(corpus: Path) ->
 )
 def test_a_bad_manifest_is_refused_by_row(corpus: Path, text: str, reason: str) -> None:
     with pytest.raises(DistillError, match=reason):
-        list_segments(written(corpus / "m.csv", text), cut=CUT)
+        listed(written(corpus / "m.csv", text), cut=CUT)
 
 
 def test_a_manifest_in_another_encoding_is_refused(corpus: Path) -> None:
     (corpus / "m.csv").write_bytes("file\ngrüße.wav\n".encode("latin-1"))
     with pytest.raises(DistillError, match=r"m\.csv: cannot be read"):
-        list_segments(corpus / "m.csv", cut=CUT)
+        listed(corpus / "m.csv", cut=CUT)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +164,7 @@ def test_a_manifest_in_another_encoding_is_refused(corpus: Path) -> None:
 )
 def test_a_damaged_manifest_is_refused(corpus: Path, name: str, text: str) -> None:
     with pytest.raises(DistillError, match=name):
-        list_segments(written(corpus / name, text), cut=CUT)
+        listed(written(corpus / name, text), cut=CUT)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
@@ -163,31 +182,26 @@ def test_odd_names_survive_a_manifest(tmp_path: Path, tone: Tone, name: str, end
         written(path, f'file\n"{name}"\n')
     else:
         written(path, json.dumps({"file": name}, ensure_ascii=False) + "\n")
-    assert [segment.file for segment in list_segments(path, cut=CUT).segments] == [name]
+    assert [segment.file for segment in listed(path, cut=CUT).segments] == [name]
 
 
 def test_a_name_of_other_bytes_is_counted_and_named(tmp_path: Path, tone: Tone) -> None:
     soundfile.write(tmp_path / "good.wav", tone(), 16000)
     name = os.fsdecode(b"caf\xe9.wav")
     (tmp_path / name).write_bytes((tmp_path / "good.wav").read_bytes())
-    listing = list_segments(tmp_path, cut=CUT)
+    listing = listed(tmp_path, cut=CUT)
     assert [segment.file for segment in listing.segments] == ["good.wav"]
     assert [(failure.file, "UTF-8" in failure.reason) for failure in listing.failures] == [(name, True)]
 
 
 def test_a_name_that_no_disk_can_hold_is_counted(corpus: Path) -> None:
-    listing = list_segments(written(corpus / "m.csv", f"file\n{'x' * 300}.wav\na/one.wav\n"), cut=CUT)
+    listing = listed(written(corpus / "m.csv", f"file\n{'x' * 300}.wav\na/one.wav\n"), cut=CUT)
     assert len(listing.segments) == len(listing.failures) == 1
     assert "too long" in listing.failures[0].reason
 
 
-def test_a_segment_that_is_listed_twice_counts_once(corpus: Path) -> None:
-    listing = list_segments(written(corpus / "m.csv", "file,n\na/one.wav,1\none,2\n"), cut=CUT)
-    assert [(segment.file, segment.columns["n"]) for segment in listing.segments] == [("a/one.wav", "1")]
-
-
 def test_a_start_behind_the_end_of_the_file_is_counted(corpus: Path) -> None:
-    listing = list_segments(written(corpus / "m.csv", "file,start\na/one.wav,5\n"), cut=CUT)
+    listing = listed(written(corpus / "m.csv", "file,start\na/one.wav,5\n"), cut=CUT)
     assert listing.failures == [
         Failure("a/one.wav", "the segment starts at 5 s, the file ends at 1 s", start=5.0, end=None)
     ]
@@ -197,7 +211,7 @@ def test_where_takes_either_of_several_values(corpus: Path) -> None:
     manifest = written(
         corpus / "m.csv", "file,speaker,split\na/one.wav,03,x\na/two.flac,08,x\nb/three.wav,09,x\nb/four.flac,03,y\n"
     )
-    listing = list_segments(manifest, cut=CUT, where={"speaker": "03|08", "split": "x"})
+    listing = listed(manifest, cut=CUT, where={"speaker": "03|08", "split": "x"})
     assert [segment.file for segment in listing.segments] == ["a/one.wav", "a/two.flac"]
 
 
@@ -211,14 +225,14 @@ def test_where_needs_a_column_and_leaves_a_row() -> None:
 
 def test_where_means_nothing_for_a_folder(corpus: Path) -> None:
     with pytest.raises(DistillError, match="--where chooses rows of a manifest"):
-        list_segments(corpus, cut=CUT, where={"speaker": "03"})
+        listed(corpus, cut=CUT, where={"speaker": "03"})
 
 
 def test_an_empty_folder_and_none_at_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DistillError, match=r"no audio in it \(looked for \.wav"):
-        list_segments(tmp_path, cut=CUT)
+        listed(tmp_path, cut=CUT)
     with pytest.raises(DistillError, match="no such file or folder"):
-        list_segments(tmp_path / "nowhere", cut=CUT)
+        listed(tmp_path / "nowhere", cut=CUT)
 
 
 def test_failures_are_named_in_a_csv_that_goes_when_there_are_none(tmp_path: Path) -> None:

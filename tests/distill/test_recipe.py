@@ -47,7 +47,7 @@ evaluate:
 @pytest.mark.parametrize(
     ("second", "reason"),
     [
-        ("label: {source: a, output: b, techer: prosody}", "label has no option 'techer'; it has audio, "),
+        ("label: {source: a, output: b, techer: prosody}", "label has no option 'techer'; it has address, audio, "),
         ("lable: {}", "no stage 'lable'"),
         ("run: {recipe: x.yaml}", "no stage 'run'"),
         ("predict: {source: a.wav}", "predict: Missing option '--student'"),

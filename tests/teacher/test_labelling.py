@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
 import pytest
 import soundfile
 
@@ -141,9 +140,21 @@ def test_clips_that_are_alike_only_in_the_middle_are_no_copies(tmp_path: Path, l
         clip = np.zeros(16_000, np.float32)
         clip[:100] = (number + 1) / 100
         soundfile.write(tmp_path / f"{number:03d}.wav", clip, SAMPLING_RATE)
+    asked: list[int] = []
+    answer = quick.annotate
+    quick.annotate = lambda signals, *rest: asked.append(len(signals)) or answer(signals, *rest)
     assert label(tmp_path, output=labels, teacher="taught", jobs=1)["labelled"] == count
-    sizes = [len(pyarrow.parquet.read_table(part)) for part in labels.glob("part-*")]
-    assert sum(sizes) == count and max(sizes) <= batches.BATCH
+    assert sum(asked) == count and max(asked) == batches.BATCH
+
+
+def test_a_slow_teacher_is_asked_for_as_few_clips_as_it_says(corpus: Path, labels: Path, quick: Any) -> None:
+    """What it has answered is then on disk before the next is begun."""
+    quick.together = 1
+    asked: list[int] = []
+    answer = quick.annotate
+    quick.annotate = lambda signals, *rest: asked.append(len(signals)) or answer(signals, *rest)
+    label(corpus, output=labels, teacher="taught", jobs=1)
+    assert asked == [1] * 4
 
 
 # A second run ----------------------------------------------------------------------------------------------------
@@ -175,7 +186,7 @@ def test_a_changed_file_is_refused(corpus: Path, labels: Path, tone: Tone, quick
     change(corpus / "a" / "one.wav", tone(1.0, 300))  # of the same size
     with pytest.raises(Refused, match=r"a/one\.wav has changed since it was labelled \(1 files in all\); --relabel"):
         label(corpus, output=labels, teacher="taught", jobs=1)
-    assert table.read_unfinished(labels).equals(rows)
+    assert table.read(labels).rows.equals(rows)
     assert (labels / "labels.json").read_bytes() == told  # a refused run leaves a finished table finished
 
 
@@ -409,6 +420,43 @@ def test_a_teacher_that_uses_all_cores_gets_one_process(corpus: Path, labels: Pa
     quick.card = replace(quick.card, own_threads=True)
     label(corpus, output=labels, teacher="taught")
     assert len(quick.heard) == 4
+
+
+def test_a_corrected_command_takes_the_place_of_one_that_failed_at_once(corpus: Path, labels: Path, quick: Any) -> None:
+    with pytest.raises(DistillError, match="without --embeddings"):
+        label(corpus, output=labels, teacher="taught", embeddings=True, jobs=1)
+    assert counts(label(corpus, output=labels, teacher="taught", jobs=1)) == (4, 0, 0)
+    assert table.read(labels).info["arguments"]["embeddings"] is False
+
+
+@pytest.mark.parametrize("damage", ["{}", "[]", "null", '{"arguments": {}}', '{"arguments": null, "root": 1}'])
+def test_a_damaged_description_of_a_table_is_one_line(corpus: Path, labels: Path, quick: Any, damage: str) -> None:
+    label(corpus, output=labels, teacher="taught", jobs=1)
+    (labels / "labels.json").write_text(damage)
+    with pytest.raises(DistillError, match=r"labels.json") as caught:
+        label(corpus, output=labels, teacher="taught", jobs=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_part_is_named(corpus: Path, labels: Path, quick: Any) -> None:
+    label(corpus, output=labels, teacher="taught", jobs=1)
+    (part,) = labels.glob("part-*")
+    part.write_bytes(part.read_bytes()[:-40])
+    with pytest.raises(DistillError, match=f"{part.name}: the part cannot be read"):
+        label(corpus, output=labels, teacher="taught", jobs=1)
+
+
+def test_a_segment_that_left_the_manifest_is_told(
+    corpus: Path, labels: Path, quick: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = corpus / "m.csv"
+    manifest.write_text("file,start,end\nb/four.flac,0,1\nb/four.flac,1,2\n")
+    label(manifest, output=labels, teacher="taught", jobs=1)
+    manifest.write_text("file,start,end\nb/four.flac,0,1.5\n")
+    label(manifest, output=labels, teacher="taught", jobs=1)
+    assert (
+        "2 labelled segments are not in the source any more (of b/four.flac ...); they stay" in capsys.readouterr().err
+    )
 
 
 # The command -----------------------------------------------------------------------------------------------------

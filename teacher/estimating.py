@@ -1,0 +1,196 @@
+"""What labelling would take, before it is begun: the teacher is timed on a sample. Nothing is written to the output."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from distill import table
+from distill.annotation import Annotator
+from distill.audio import SAMPLING_RATE
+from distill.errors import DistillError
+from distill.licences import UNKNOWN
+from distill.manifest import Segment
+from distill.remote import DEFAULT_BYTES
+from teacher.batches import annotate_batch, clips_together
+from teacher.catalogue import DEFAULT, EXACT
+from teacher.labelling import described, no_longer_so, prepared, processes
+from teacher.work import Marks, Work, known_of, spool
+
+#: The sample: so many segments, spread over the source, for so many seconds of wall time at most (a batch is ended).
+SAMPLE, SECONDS = 64, 20.0
+
+#: Segments of the sample that are timed together: several batches show how much their times differ.
+TOGETHER = 8
+
+#: What another process adds to the pace of one: taken at best, as a rule, at worst (they share memory and disk).
+EFFICIENCY = (1.0, 0.8, 0.5)
+
+
+@dataclass
+class Timed:
+    """What a sample took: seconds of wall time and of audio of each batch, what failed, and the rows."""
+
+    wall: list[float] = field(default_factory=list)
+    audio: list[float] = field(default_factory=list)
+    segments: int = 0
+    failed: int = 0
+    rows: list[table.Row] = field(default_factory=list)
+
+
+def estimate(
+    source: str | Path,
+    *,
+    output: str | Path,
+    teacher: str = DEFAULT,
+    audio: str | Path | None = None,
+    window: float | None = None,
+    hop: float | None = None,
+    where: Mapping[str, str] | None = None,
+    audio_licence: str = UNKNOWN,
+    require_licence: str | None = None,
+    embeddings: bool = False,
+    views: int = 1,
+    relabel: bool = False,
+    device: str = "auto",
+    precision: str = EXACT,
+    jobs: int | None = None,
+    vad: bool = False,
+    vad_threshold: float = 0.5,
+    vad_pause: float = 0.3,
+    cache: str | Path | None = None,
+    cache_gb: float = DEFAULT_BYTES / 1e9,
+    price_per_hour: float | None = None,
+) -> dict[str, Any]:
+    """How long `teacher.labelling.label`, with the same arguments, would take for what `output` lacks.
+
+    price_per_hour: what the machine costs.
+
+    Returns {missing, skipped, unlisted: segments, audio_hours, wall_seconds {value, low, high}, real_time_factor,
+    disk_bytes, disk_bytes_with_embeddings (None: the teacher has none), cost {value, low, high} or None, machine, jobs,
+    sample}. The listing itself, and loading the teacher, are not in the time.
+
+    Raises:
+        Refused, DistillError: as `label` would; or every segment of the sample failed.
+    """
+    output = Path(output)
+    annotator, listing, arguments = prepared(
+        source, teacher=teacher, audio=audio, window=window, hop=hop, where=where, audio_licence=audio_licence,
+        require_licence=require_licence, embeddings=embeddings, views=views, device=device, precision=precision,
+        vad=vad, vad_threshold=vad_threshold, vad_pause=vad_pause, cache=cache, cache_gb=cache_gb,
+    )  # fmt: skip
+    described(output, annotator, listing, arguments)
+    with TemporaryDirectory() as beside:
+        work, unlisted = spool(listing, Path(beside) / "listing")
+        _leave_out_what_is_done(output, work, relabel=relabel)
+        missing, seconds = int(work.missing.sum()), work.seconds()
+        dimensions = _warm_up(annotator)
+        timed = _timed(work.sample(SAMPLE), listing.root, annotator, embeddings=embeddings)
+        disk = _bytes_a_row(timed.rows, Path(beside)) * missing
+    jobs = jobs or processes(annotator)
+    wall = _wall(timed, seconds, min(jobs, _cores()))
+    more = disk + missing * 2 * dimensions if dimensions else None
+    cost = None if price_per_hour is None else {name: value / 3600 * price_per_hour for name, value in wall.items()}
+    return {
+        "missing": missing, "skipped": work.segments - missing, "unlisted": len(unlisted),
+        "audio_hours": seconds / 3600, "wall_seconds": wall,
+        "real_time_factor": wall["value"] / seconds if seconds else 0.0,
+        "disk_bytes": disk, "disk_bytes_with_embeddings": more, "cost": cost, "machine": _machine(), "jobs": jobs,
+        "sample": {"segments": timed.segments, "failed": timed.failed, "audio_seconds": sum(timed.audio),
+                   "wall_seconds": sum(timed.wall)},
+        "output": output,
+    }  # fmt: skip
+
+
+def _leave_out_what_is_done(output: Path, work: Work, *, relabel: bool) -> None:
+    if not table.is_table(output):
+        return
+    known = known_of(output)
+    old = no_longer_so(output, work, known, relabel=relabel)
+    kept = ~np.isin(known.files, known.files[old])  # the rows of a file are replaced together
+    work.leave_out(Marks(known.keys[kept], known.files[kept], known.states[kept], known.columns[kept]))
+
+
+def _warm_up(annotator: Annotator) -> int:
+    """Ask once, untimed: what is built at the first call is not counted; returns the dimensions of the embedding."""
+    samples = int(SAMPLING_RATE * max(1.0, annotator.card.shortest_seconds))
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, samples)).astype(np.float32)
+    embedding = annotator.annotate(noise, [samples], SAMPLING_RATE).embedding
+    return 0 if embedding is None else int(embedding.shape[1])
+
+
+def _timed(sample: Sequence[Segment], root: Path, annotator: Annotator, *, embeddings: bool) -> Timed:
+    """Decode and answer the sample, batch by batch, those of like length together, in an order drawn at random: where
+    the time ends it early, what was timed is still of all lengths.
+
+    Raises:
+        DistillError: every segment failed.
+    """
+    sample = sorted(sample, key=lambda segment: segment.seconds)
+    together = min(clips_together(annotator), TOGETHER)
+    batches = [sample[at : at + together] for at in range(0, len(sample), together)]
+    timed, began, reason = Timed(), time.monotonic(), ""
+    for number in np.random.default_rng(0).permutation(len(batches)):
+        if timed.wall and time.monotonic() - began > SECONDS:
+            break
+        batch, started = batches[number], time.monotonic()
+        outcome = annotate_batch(batch, root, annotator, embeddings=embeddings)
+        timed.wall.append(time.monotonic() - started)
+        timed.audio.append(sum(segment.seconds for segment in batch))
+        timed.segments, timed.failed = timed.segments + len(batch), timed.failed + len(outcome.failures)
+        timed.rows += [replace(row, embedding=None) for row in outcome.rows]
+        reason = outcome.failures[0].reason if outcome.failures else reason
+    if sample and not timed.rows:
+        raise DistillError(f"all {timed.segments} segments of the sample failed ({reason}); nothing can be estimated")
+    return timed
+
+
+def _wall(timed: Timed, seconds: float, processes: int) -> dict[str, float]:
+    """Seconds of wall time for `seconds` of audio: {value, low, high}; two standard errors of the batches' pace, and
+    what is not known of how several processes share the machine."""
+    audio, wall = np.array(timed.audio), np.array(timed.wall)
+    if not len(audio):
+        return {"value": 0.0, "low": 0.0, "high": 0.0}
+    pace = wall.sum() / audio.sum()
+    # The standard error of a ratio; of a single batch nothing is known, and half as much again is allowed.
+    off = wall - pace * audio
+    error = np.sqrt((off**2).sum() * len(off) / (len(off) - 1)) / audio.sum() if len(off) > 1 else pace / 4
+    best, usual, worst = (1 + (processes - 1) * share for share in EFFICIENCY)
+    low, high = max(pace - 2 * error, pace / 2), pace + 2 * error
+    return {"value": seconds * pace / usual, "low": seconds * low / best, "high": seconds * high / worst}
+
+
+def _bytes_a_row(rows: Sequence[table.Row], beside: Path) -> float:
+    """Of a table without embeddings, from the rows of the sample, without what a file takes by itself."""
+    if not rows:
+        return 0.0
+    for name, some in (("one", rows[:1]), ("all", rows)):
+        table.write_part(beside, name, some)
+    one, every = ((beside / f"part-{name}.parquet").stat().st_size for name in ("one", "all"))
+    return (every - one) / (len(rows) - 1) if len(rows) > 1 else float(one)
+
+
+def _machine() -> str:
+    return f"{platform.node()} ({_processor()}, {_cores()} cores)"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

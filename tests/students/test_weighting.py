@@ -1,0 +1,139 @@
+"""Clips that count by how sure the teacher was: the weights, the losses, and their way through a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+
+from distill import runs, table
+from distill.errors import DistillError
+from distill.learning.loss import LOSSES, mse_loss
+from distill.perturb import surroundings
+from students import training
+from students.data import Augmentation, Clips, TrainingBatches
+from students.training import train_student
+from students.weighting import weights_by_spread
+
+QUICK = {"epochs": 1, "batch_size": 4, "workers": 0, "device": "cpu", "precision": "float32"}
+
+
+def with_spread(labels: Path, spread: np.ndarray) -> Path:
+    part = labels / "part-0.parquet"
+    rows = pyarrow.parquet.read_table(part)
+    for column, name in enumerate(table.SPREADS):
+        values = pyarrow.array(spread[:, column], pyarrow.float32(), from_pandas=True)
+        rows = rows.set_column(rows.column_names.index(name), name, values)
+    pyarrow.parquet.write_table(rows, part)
+    return labels
+
+
+def pairs(n: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(3)
+    target = rng.normal(0.5, 0.1, (n, 3))
+    target[::5, 1] = np.nan
+    return torch.tensor(np.nan_to_num(target) + rng.normal(0.1, 0.05, (n, 3))), torch.tensor(target)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_equal_weights_change_nothing(name: str) -> None:
+    predicted, target = pairs()
+    weighted = LOSSES[name](predicted, target, torch.full_like(predicted, 0.25))
+    torch.testing.assert_close(weighted, LOSSES[name](predicted, target))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_clip_of_weight_three_counts_as_three(name: str) -> None:
+    predicted, target = pairs()
+    counts = torch.tensor([1, 2, 3] * 8)
+    weighted = LOSSES[name](predicted, target, counts[:, None].expand(-1, 3).double())
+    often = LOSSES[name](predicted.repeat_interleave(counts, 0), target.repeat_interleave(counts, 0))
+    torch.testing.assert_close(weighted, often)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("case", ["tiny", "huge", "no target", "all alike"])
+def test_weighted_losses_and_gradients_stay_finite(name: str, case: str) -> None:
+    predicted, target = pairs(8)
+    if case == "no target":
+        target = torch.full_like(target, float("nan"))
+    if case == "all alike":
+        predicted, target = torch.full_like(predicted, 0.5), torch.full_like(target, 0.5)
+    predicted.requires_grad_()
+    value = LOSSES[name](predicted, target, torch.full_like(target, {"tiny": 1e-6, "huge": 1e6}.get(case, 1.0)))
+    value.backward()
+    assert torch.isfinite(value) and predicted.grad is not None and torch.isfinite(predicted.grad).all()
+
+
+def test_weights_fall_with_the_spread_and_have_a_mean_of_one(make_labels: Any, tmp_path: Path) -> None:
+    spread = np.random.default_rng(0).uniform(0.01, 0.2, (12, 3))
+    spread[3], spread[:, 2] = np.nan, 0.0
+    (weights,) = weights_by_spread([table.read(with_spread(make_labels(tmp_path), spread))])
+    known = np.arange(12) != 3
+    floor = np.median(spread[known], axis=0)
+    expected = 1 / (spread[known, 0] ** 2 + floor[0] ** 2)
+    np.testing.assert_allclose(weights[known, 0], expected / expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(weights.mean(0), 1, rtol=1e-6)
+    assert (weights[3] == 1).all() and (weights[:, 2] == 1).all()
+
+
+def test_several_tables_are_weighted_together_and_each_needs_a_spread(make_labels: Any, tmp_path: Path) -> None:
+    sure = with_spread(make_labels(tmp_path / "sure"), np.full((12, 3), 0.01))
+    unsure = with_spread(make_labels(tmp_path / "unsure", clips=8), np.full((8, 3), 0.1))
+    one, other = weights_by_spread([table.read(sure), table.read(unsure)])
+    assert one.shape == (12, 3) and other.shape == (8, 3) and (one > 1).all() and (other < 1).all()
+    with pytest.raises(DistillError, match="none/labels: holds no spread to weight by"):
+        weights_by_spread([table.read(sure), table.read(make_labels(tmp_path / "none"))])
+
+
+def batches(weights: np.ndarray | None, mixup: float) -> list[Any]:
+    rng = np.random.default_rng(0)
+    clips = Clips(rng.integers(-9000, 9000, 16_000).astype(np.int16), np.arange(0, 16_001, 2000),
+                  rng.random((8, 3)).astype(np.float32), np.ones(8, np.float32), weights)  # fmt: skip
+    how = Augmentation(mixup=mixup)
+    return list(TrainingBatches(clips, np.arange(8), surroundings(None, None), augmentation=how, batch_size=4,
+                                longest=1.0, seed=0, workers=0)(0))  # fmt: skip
+
+
+def test_batches_carry_the_weights_through_mixup_by_share() -> None:
+    plain = batches(None, 1.0)
+    targets = np.random.default_rng(0)
+    targets.integers(-9000, 9000, 16_000)
+    weighted = batches(targets.random((8, 3)).astype(np.float32), 1.0)  # the very targets: mixed alike, they stay so
+    assert [len(batch) for batch in plain] == [3, 3]
+    for before, after in zip(plain, weighted, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(before, after, strict=False))
+        assert torch.equal(after[2], after[3])
+
+
+def test_training_hands_the_weights_to_the_loss(
+    make_labels: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = with_spread(make_labels(tmp_path), np.random.default_rng(0).uniform(0.01, 0.2, (12, 3)))
+    heard: list[torch.Tensor] = []
+
+    def listening(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        heard.append(weight)
+        return mse_loss(predicted, target, weight)
+
+    monkeypatch.setitem(LOSSES, "ccc", listening)
+    train_student(labels, output=tmp_path / "run", weight_by_spread=True, **QUICK)  # type: ignore[arg-type]
+    assert heard and all(weight.shape == (4, 3) and (weight > 0).all() and weight.std() > 0 for weight in heard)
+    config = runs.read_config(tmp_path / "run")
+    assert config["weight_by_spread"] is True and len(config["weights_sha256"]) == 64
+
+
+def test_a_run_without_weights_is_configured_as_before(make_labels: Any, tmp_path: Path) -> None:
+    given = {"epochs": 1, "max_minutes": None, "loss": "ccc", "arch": "wav2small", "learning_rate": None}
+    config = training._config({**given, "weight_by_spread": False}, [table.read(make_labels(tmp_path))], None)
+    assert not {"weight_by_spread", "weights_sha256"} & set(config)
+
+
+def test_a_table_without_spread_is_refused_before_the_run_is_begun(make_labels: Any, tmp_path: Path) -> None:
+    with pytest.raises(DistillError, match="holds no spread"):
+        train_student(make_labels(tmp_path), output=tmp_path / "run", weight_by_spread=True, **QUICK)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()

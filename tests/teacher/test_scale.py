@@ -1,0 +1,35 @@
+"""Memory does not grow with the number of segments; ten times as many are `make check-long`'s."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: Bytes that labelling and reading may hold resident, with ten million rows.
+LIMIT = 2_000_000_000
+
+
+def simulated(folder: Path, rows: int) -> dict[str, Any]:
+    script = Path(__file__).with_name("simulated.py")
+    done = subprocess.run([sys.executable, script, folder, str(rows)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_million_rows_are_labelled_and_recognised_in_bounded_memory(tmp_path: Path) -> None:
+    few, many = simulated(tmp_path / "few", 10_000), simulated(tmp_path / "many", 1_000_000)
+    grown = many["peak_rss_bytes"] - few["peak_rss_bytes"]
+    assert many["parts"] < 64 and many["peak_rss_bytes"] + 10 * grown < LIMIT, many
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_ten_million_rows(tmp_path: Path) -> None:
+    measured = simulated(tmp_path, 10_000_000)
+    print(json.dumps(measured))
+    assert measured["peak_rss_bytes"] < LIMIT
