@@ -206,7 +206,8 @@ def _timed(result: dict[str, Any]) -> str:
     rows = [
         f"{name}: {row['median']:.1f} ms a clip ({row['p10']:.1f} to {row['p90']:.1f}), "
         f"{row['ratio']:.2f} times the plain loop ({row['ratio_p10']:.2f} to {row['ratio_p90']:.2f}; "
-        f"{row['processor_ratio']:.2f} by processor time), {100 * row['share']:.0f} % of the product rate"
+        f"{row['processor_ratio']:.2f} by processor time)"
+        + (f", {100 * row['share']:.0f} % of the product rate" if row["share"] is not None else "")
         for name, row in result["ways"].items()
     ]
     rest = result["overhead"]

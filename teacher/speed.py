@@ -79,7 +79,7 @@ def benchmark_labelling(
     Returns {machine, device, seconds, rounds, flops (a clip), product_rate: {"dtype, threads": FLOP/s}, ways}. ways:
     {name: {median, p10, p90 (ms a clip), rtf, ratio, ratio_p10, ratio_p90 (to the plain loop, round by round),
     processor, processor_ratio (the same of processor time, which other programs on the machine move less), share (of
-    the product rate), relative_rms (to the plain loop's states)}}; overhead: see `teacher.overhead`.
+    the product rate; None on a CPU), relative_rms (to the plain loop's states)}}; overhead: see `teacher.overhead`.
     """
     if output is not None:
         reject_unwritable(Path(output))
@@ -101,7 +101,7 @@ def benchmark_labelling(
         "ways": {
             name: _figures([turn.wall for turn in taken[name]], [turn.wall for turn in taken[PLAIN]], seconds)
             | _processor([turn.processor for turn in taken[name]], [turn.processor for turn in taken[PLAIN]])
-            | {"share": flops / statistics.median(turn.wall for turn in taken[name]) * 1e3 / rates[_products_of(way)]}
+            | {"share": _share(flops, [turn.wall for turn in taken[name]], rates.get(_products_of(way)))}
             | {"relative_rms": _relative_rms(first[name], first[PLAIN])}
             for name, way in ways.items()
         },
@@ -248,6 +248,10 @@ def _products_of(way: Way) -> str:
     return f"{name}, {way.threads * way.processes} threads"
 
 
+def _share(flops: float, milliseconds: Sequence[float], rate: float | None) -> float | None:
+    return None if rate is None else flops / statistics.median(milliseconds) * 1e3 / rate
+
+
 def _relative_rms(states: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.sqrt(np.square(states - wanted).mean() / np.square(wanted).mean()))
 
@@ -274,7 +278,10 @@ def _flops(sizes: Mapping[str, Any], seconds: float) -> float:
 
 
 def _product_rates(ways: Iterable[Way], where: torch.device) -> dict[str, float]:
-    """FLOP/s of large square products, in each precision and on as many threads as the ways have."""
+    """FLOP/s of large square products, in each precision, on a GPU; {} on a CPU, where other programs, and how a matrix
+    is cut, move such a figure more than anything here."""
+    if where.type != "cuda":
+        return {}
     before, rates = torch.get_num_threads(), {}
     for way in ways:
         torch.set_num_threads(way.threads * way.processes)
