@@ -118,7 +118,7 @@ def _check_padding(convolution: nn.Conv2d) -> None:
     halves = tuple((size - 1) // 2 for size in convolution.kernel_size)
     fits = convolution.padding == halves and convolution.stride in ((1, 1), (2, 2)) and convolution.dilation == (1, 1)
     if not fits or any(size % 2 == 0 for size in convolution.kernel_size):
-        raise NotImplementedError(f"no rule for the valid length behind {convolution}")
+        raise ValueError(f"no rule for the valid length behind {convolution}")
 
 
 def _trunk(name: str) -> Any:

@@ -72,7 +72,7 @@ def test_a_copy_hooks_its_own_padding():
 
 def test_a_convolution_without_a_rule_is_refused():
     trunk = torch.nn.Sequential(torch.nn.Conv2d(1, 4, kernel_size=2, stride=2))
-    with pytest.raises(NotImplementedError, match="no rule for the valid length"):
+    with pytest.raises(ValueError, match="no rule for the valid length"):
         Padding(trunk)
 
 
