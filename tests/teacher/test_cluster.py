@@ -147,7 +147,7 @@ def test_another_revision_on_a_node_is_refused(
             super().__init__()
             self.card = type(self.card)(**{**self.card.__dict__, "revision": "older"})
 
-    monkeypatch.setattr(cluster, "opened", lambda *_: Older())
+    monkeypatch.setattr(cluster, "opened_for", lambda *_: Older())
     with pytest.raises(DistillError, match="this machine older"):
         label(spoken, output=labels, teacher="slow", engine="ray", jobs=1)
 
