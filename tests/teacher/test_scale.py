@@ -21,6 +21,7 @@ def simulated(folder: Path, rows: int) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.timeout(900)
 def test_a_million_rows_are_labelled_and_recognised_in_bounded_memory(tmp_path: Path) -> None:
     few, many = simulated(tmp_path / "few", 10_000), simulated(tmp_path / "many", 1_000_000)
     grown = many["peak_rss_bytes"] - few["peak_rss_bytes"]
