@@ -6,7 +6,6 @@ python simulated.py FOLDER ROWS
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ import pyarrow
 import pyarrow.parquet
 import soundfile
 
+from benchmarks.memory import peak_rss_bytes
 from distill import table
 from distill.annotation import Annotation
 from distill.audio import SAMPLING_RATE, Span
@@ -80,7 +80,7 @@ def main(folder: Path, rows: int) -> None:
         took[name] = round(time.monotonic() - started, 1)
     assert (result["labelled"], result["skipped"]) == (0, rows), result
     assert sum(read_through(folder / "labels")) == rows
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_rss_bytes()  # not ru_maxrss, which begins with that of the process that started this one
     parts = len(table.part_files(folder / "labels"))
     print(json.dumps({"rows": rows, "peak_rss_bytes": peak, "parts": parts, "seconds": took}))
 
