@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 #: Bytes that labelling and reading may hold resident, with one million rows and with ten.
-ONE_MILLION, TEN_MILLION = 700_000_000, 2_000_000_000
+ONE_MILLION, TEN_MILLION = 800_000_000, 2_000_000_000
 
 
 def simulated(folder: Path, rows: int) -> dict[str, Any]:
