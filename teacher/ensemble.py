@@ -10,6 +10,7 @@ import numpy as np
 from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator, TeacherCard
 from distill.errors import DistillError
 from distill.licences import strictest
+from teacher.batches import clips_together
 
 #: What a name begins with that asks for a mean.
 MEAN = "mean:"
@@ -21,7 +22,7 @@ class Mean:
     def __init__(self, members: Sequence[Annotator]) -> None:
         self.members = list(members)
         self.card = mean_card([member.card for member in members])
-        self.together = min(int(getattr(member, "together", 32)) for member in members)
+        self.together = min(clips_together(member) for member in members)
 
     def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
         """adv: the mean [batch, 3]; spread: standard deviation over the members; embedding: theirs, side by side."""

@@ -10,6 +10,7 @@ import numpy as np
 from distill.annotation import Annotation, Annotator
 from distill.audio import SAMPLING_RATE, SILENT_PEAK, digest, padded
 from distill.perturb import Generator, add_noise, change_speed
+from teacher.batches import clips_together
 
 #: What is changed: another stretch of the clip (as a share of it), a little slower or faster, a little noise (dB).
 #: None of it changes what a listener would say. The level stays: a teacher that divides it out would not notice, and
@@ -26,7 +27,7 @@ class Views:
 
     def __init__(self, annotator: Annotator, views: int) -> None:
         self.annotator, self.views, self.card = annotator, views, annotator.card
-        self._at_once = int(getattr(annotator, "together", 32))
+        self._at_once = clips_together(annotator)
         self.together = max(1, self._at_once // views)
 
     def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
