@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from distill.tars import open_bytes
 #: Segments that are decoded and answered together, where the teacher does not say otherwise.
 BATCH = 32
 
+#: Threads that decode ahead, at most: about as many keep up with the fastest network on one GPU.
+_DECODERS = 16
+
 #: Bytes from the middle of a file by which likely copies of it are brought into the same batch.
 _PROBE = 4096
 
@@ -31,6 +36,16 @@ class Outcome:
     """What became of a batch."""
 
     rows: list[table.Row]
+    failures: list[Failure]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The audio of a batch. signals: float32 [samples] by their digest; digests: of each segment that could be read;
+    failures: those that could not."""
+
+    signals: dict[str, np.ndarray]
+    digests: list[tuple[Segment, str]]
     failures: list[Failure]
 
 
@@ -63,19 +78,61 @@ def annotate_batch(
 
     embeddings: rows carry what the teacher pooled.
     """
-    signals, digests, failures = _decode(segments, root, annotator)
-    if not signals:
-        return Outcome([], failures)
-    asked = [_question(segment, key, annotator) for segment, key in digests]
+    return annotate_decoded(decode(segments, root, annotator.card.shortest_seconds), annotator, embeddings=embeddings)
+
+
+def decode(segments: Sequence[Segment], root: Path, shortest_seconds: float) -> Decoded:
+    """Read and check the audio of a batch; what cannot be used becomes a failure with its reason."""
+    batch = Decoded({}, [], [])
+    for segment in segments:
+        try:
+            signal_ = read(root / segment.file, segment.span)
+            reject_unusable(signal_, shortest_seconds)
+        except AudioError as error:
+            batch.failures.append(_failure(segment, str(error)))
+            continue
+        key = digest(signal_)
+        batch.signals[key] = signal_
+        batch.digests.append((segment, key))
+    return batch
+
+
+def decoded_ahead(
+    batches: Iterable[list[Segment]], root: Path, shortest_seconds: float, *, threads: int | None = None
+) -> Iterator[tuple[list[Segment], Decoded]]:
+    """Every batch with its audio, in order: while one is answered, threads read those that come next.
+
+    threads: by default one a core, `_DECODERS` at most. As many batches are read ahead, so that memory stays bounded.
+    """
+    threads = threads or min(os.cpu_count() or 1, _DECODERS)
+    ahead: deque[tuple[list[Segment], Future[Decoded]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    try:
+        for batch in batches:
+            ahead.append((batch, pool.submit(decode, batch, root, shortest_seconds)))
+            if len(ahead) > threads:
+                first, reading = ahead.popleft()
+                yield first, reading.result()
+        for first, reading in ahead:
+            yield first, reading.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def annotate_decoded(batch: Decoded, annotator: Annotator, *, embeddings: bool = False) -> Outcome:
+    """What becomes of a batch whose audio has been read."""
+    if not batch.signals:
+        return Outcome([], batch.failures)
+    asked = [_question(segment, key, annotator) for segment, key in batch.digests]
     questions = {question.key: question for question in asked}
-    answers, refused = _answers(list(questions.values()), signals, annotator, embeddings=embeddings)
+    answers, refused = _answers(list(questions.values()), batch.signals, annotator, embeddings=embeddings)
     rows, unanswered = [], []
-    for (segment, key), question in zip(digests, asked, strict=True):
+    for (segment, key), question in zip(batch.digests, asked, strict=True):
         if question.key in answers:
             rows.append(_row(segment, key, answers[question.key]))
         else:
             unanswered.append(_failure(segment, refused[question.key]))
-    return Outcome(rows, failures + unanswered)
+    return Outcome(rows, batch.failures + unanswered)
 
 
 def _likely_copies(segments: Sequence[Segment], root: Path, together: int) -> Iterable[list[Segment]]:
@@ -109,25 +166,6 @@ def _probe(path: Path, size: int | None = None) -> bytes:
             return hashlib.sha256(handle.read(_PROBE)).digest()
     except (OSError, AudioError):
         return os.fsencode(path)
-
-
-def _decode(
-    segments: Sequence[Segment], root: Path, annotator: Annotator
-) -> tuple[dict[str, np.ndarray], list[tuple[Segment, str]], list[Failure]]:
-    signals: dict[str, np.ndarray] = {}
-    digests: list[tuple[Segment, str]] = []
-    failures: list[Failure] = []
-    for segment in segments:
-        try:
-            signal_ = read(root / segment.file, segment.span)
-            reject_unusable(signal_, annotator.card.shortest_seconds)
-        except AudioError as error:
-            failures.append(_failure(segment, str(error)))
-            continue
-        key = digest(signal_)
-        signals[key] = signal_
-        digests.append((segment, key))
-    return signals, digests, failures
 
 
 @dataclass(frozen=True)

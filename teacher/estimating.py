@@ -95,7 +95,7 @@ def estimate(
         dimensions = _warm_up(annotator)
         timed = _timed(work.sample(SAMPLE), listing.root, annotator, embeddings=embeddings)
         disk = _bytes_a_row(timed.rows, Path(beside)) * missing
-    jobs = jobs or processes(annotator)
+    jobs = jobs or processes(annotator, device)
     wall = _wall(timed, seconds, min(jobs, _cores()))
     more = disk + missing * 2 * dimensions if dimensions else None
     cost = None if price_per_hour is None else {name: value / 3600 * price_per_hour for name, value in wall.items()}

@@ -27,7 +27,7 @@ from teacher.batches import Outcome, clips_together, plan
 from teacher.catalogue import DEFAULT, EXACT, card_of
 from teacher.speech import SpeechFinder
 from teacher.work import Marks, Work, files_of, gone, known_of, outdated, spool
-from teacher.workers import Asked, annotate_batches, opened
+from teacher.workers import Asked, annotate_batches, devices, opened
 from teacher.writing import Writer
 
 #: What computes: processes of this machine, or the actors of a Ray cluster.
@@ -75,7 +75,7 @@ def label(
     relabel: replace the rows of files that have changed since. device: where a teacher of torch computes.
     precision: "bfloat16" where 200 clips show that the answers stay those of float32, which is tried before the work,
     once; precision_check: the file of a `check_precision` that has shown it already.
-    jobs: worker processes, by default one a core; one for a teacher that uses all cores by itself.
+    jobs: worker processes, by default one a core; one a GPU, or one, for a teacher that uses all cores by itself.
     engine: "local", or "ray" for the actors of a Ray cluster, by default one a GPU, or a CPU; every node has to see the
     recordings, and the teacher's files, under the same path. address: of that cluster ("auto": the one that runs here);
     by default one is started on this machine, and stopped.
@@ -109,7 +109,7 @@ def label(
             started = time.monotonic()
             together = clips_together(annotator)
             most = -(-int(work.missing.sum()) // together)
-            answering = _answering(asked, engine, address, jobs, processes(annotator), most)
+            answering = _answering(asked, engine, address, jobs, processes(annotator, device), most)
             done = _compute(output, work, answering, asked.root, together, failed)
             wall = time.monotonic() - started
             _close_table(output, info, work, failed)
@@ -196,8 +196,9 @@ def _answering(
     return lambda batches: annotate_on_ray(batches, asked, address, jobs)
 
 
-def processes(annotator: Annotator) -> int:
-    return 1 if annotator.card.own_threads else os.cpu_count() or 1
+def processes(annotator: Annotator, device: str) -> int:
+    """One a core; for a teacher that uses all cores by itself one a GPU, or one."""
+    return len(devices(device)) if annotator.card.own_threads else os.cpu_count() or 1
 
 
 def _cut(window: float | None, hop: float | None, annotator: Annotator) -> Cut:

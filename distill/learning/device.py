@@ -15,7 +15,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
-    """cuda, mps or cpu; "auto" takes the first of them that is there.
+    """cuda, mps or cpu; "auto" takes the first of them that is there. "cuda:1" is the second of several GPUs.
 
     Raises:
         DistillError: the device asked for is not there.
@@ -23,7 +23,8 @@ def choose_device(wanted: str = "auto") -> torch.device:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return torch.device(next(name for name, usable in there.items() if usable))
-    if not there[wanted]:
+    kind, _, number = wanted.partition(":")
+    if not there[kind] or int(number or 0) >= max(torch.cuda.device_count(), 1):
         raise DistillError(f"--device {wanted}: torch finds none here; --device auto takes what there is")
     return torch.device(wanted)
 

@@ -147,6 +147,14 @@ def test_unknown_device_is_refused():
     assert choose_precision("float32", CPU) == torch.float32 and choose_precision("bfloat16", CPU) == torch.bfloat16
 
 
+def test_one_of_several_gpus_is_chosen_by_its_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(DistillError, match="--device cuda:2"):
+        choose_device("cuda:2")
+
+
 class Means(nn.Module):
     """A linear map of a clip's first two samples."""
 

@@ -266,10 +266,11 @@ def test_the_command_says_in_a_line_that_a_process_died(spoken: Path, tmp_path: 
 def test_an_actor_answers_as_it_was_asked(corpus: Path) -> None:
     """Views, as everywhere; without a cluster."""
     from distill.manifest import Cut, Segment, list_segments
-    from teacher.workers import Asked, _work
+    from teacher.workers import Asked, annotate_batches
 
     segments = [entry for entry in list_segments(corpus, cut=Cut(30.0, 30.0)) if isinstance(entry, Segment)]
     asked = Asked(corpus, "prosody", "cpu", embeddings=True, views=3)
-    here, there = _work(segments, asked), cluster.Annotating(asked).annotate(segments)
+    ((_, here),) = annotate_batches([segments], asked, jobs=1)
+    there = cluster.Annotating(asked).annotate(segments)
     assert [row.spread for row in there.rows] == [row.spread for row in here.rows]
     assert None not in there.rows[0].spread

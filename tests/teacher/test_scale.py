@@ -22,7 +22,7 @@ def simulated(folder: Path, rows: int) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(900)
-def test_a_million_rows_are_labelled_and_recognised_in_bounded_memory(tmp_path: Path) -> None:
+def test_a_million_rows_are_labelled_recognised_and_merged_in_bounded_memory(tmp_path: Path) -> None:
     measured = simulated(tmp_path, 1_000_000)
     assert measured["parts"] < 64 and measured["peak_rss_bytes"] < ONE_MILLION, measured
 
