@@ -55,32 +55,56 @@ def _axis(row: dict[str, Any], axis: str) -> str:
 @click.command()
 @click.option("--truth", type=existing, required=True, help="CSV with file and axes, or a label table.")
 @click.option("--student", type=existing, help="The exported student (.onnx).")
-@click.option("--predictions", type=existing, help="Written answers instead of a student: a CSV or a label table.")
+@click.option("--teacher", metavar="NAME", help="A teacher instead, as `distill label` takes it.")
+@click.option("--predictions", type=existing, help="Written answers instead: a CSV or a label table.")
 @audio_option
 @where_option
-@click.option("--slices", "by", default="", metavar="A,B", help="Columns of the truth to slice by.")
+@click.option(
+    "--slices", "by", default="", metavar="A,B",
+    help="Columns of the truth to slice by; snr is estimated if the truth has no such column.",
+)  # fmt: skip
+@click.option("--robustness", is_flag=True, help="Answer every clip in noise, rooms, codecs and so on, too.")
+@click.option("--noise", type=existing, help="Folder of noise recordings for --robustness [default: synthesised].")
+@click.option("--rir", type=existing, help="Folder of room impulse responses for it [default: synthesised].")
 @click.option("-o", "--output", type=existing, help="JSON to write; answers per clip are saved beside it.")
 @seed_option
 @json_option
 def evaluate(by: str, as_json: bool, **options: Any) -> Any:
-    """Compare a student's answers with human ratings or with a teacher's labels: CCC with 95 % intervals.
+    """Compare a student's or a teacher's answers with human ratings or a teacher's labels: CCC with 95 % intervals.
 
     \b
     Example:
       distill evaluate --student student.onnx --truth ratings.csv --audio recordings/ -o evaluation.json
+      distill evaluate --teacher prosody --truth ratings.csv --audio recordings/ --slices sex,snr
+      distill evaluate --student student.onnx --truth labels/ --robustness --noise noise/ --rir rooms/
     """
     from distill.evaluation import evaluate as run
 
+    if options["teacher"] is not None:
+        from distill.cli import find
+
+        options["open_teacher"] = find("teacher.catalogue:open_teacher")
     return show(run(by=[column for column in by.split(",") if column], **options), as_json, _compared)
 
 
 def _compared(result: dict[str, Any]) -> str:
-    lines = [
+    lines = [f"{result['n']} clips, {result['failed']} failed", *_scores(result)]
+    for column, groups in result["slices"].items():
+        for value, group in groups.items():
+            lines += ["", f"{column} {value}: {group['n']} clips", *_scores(group)]
+    if "robustness" in result:
+        from distill.robustness import as_table
+
+        lines += ["", as_table(result["robustness"])]
+    return "\n".join(lines)
+
+
+def _scores(result: dict[str, Any]) -> list[str]:
+    return [
         f"{axis:<10} CCC {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]  "
         f"Pearson {result['pearson'][axis]:.3f}  mean absolute error {result['mae'][axis]:.3f}"
         for axis, score in result["ccc"].items()
     ]
-    return "\n".join([f"{result['n']} clips, {result['failed']} failed", *lines])
 
 
 @click.command()

@@ -1,8 +1,8 @@
-"""Evaluation: a student, or answers from a file, against a truth: human ratings or a teacher's label table."""
+"""Evaluation: a student, a teacher, or answers from a file, against a truth: human ratings or a label table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,23 @@ from typing import Any
 import numpy as np
 
 from distill import table
-from distill.annotation import AXES, axis_columns
-from distill.audio import Span, read, seconds_of
+from distill.annotation import AXES, Annotator, axis_columns
+from distill.answering import Answers, Key, Model, Recordings, answers, model_of_student, model_of_teacher
 from distill.errors import AudioError, DistillError
 from distill.files import reject_unwritable, write_csv, write_json
-from distill.manifest import Failure, audio_files, read_rows, select, write_failures
+from distill.manifest import Failure, read_rows, select, write_failures
 from distill.metrics import agreement, answered, slices
 from distill.naming import AmbiguousName, Names
-from distill.prediction import answer
 from distill.progress import Progress, say
+from distill.robustness import Trial
+from distill.snr import UNKNOWN, snr_bin
 from distill.student import Student
-from distill.tars import is_there
 
 #: Times of a segment that differ by less are the same (seconds).
 SAME_TIME = 0.005
+
+#: A column that can be sliced by even if the truth has none of this name: it is then estimated from the recordings.
+SNR = "snr"
 
 
 @dataclass(frozen=True)
@@ -33,57 +36,101 @@ class Rated:
     keys: (file, start or None, end or None) of each; adv: float32 [n, 3], NaN where an axis is lacking.
     """
 
-    keys: list[tuple[str, float | None, float | None]]
+    keys: list[Key]
     adv: np.ndarray
     columns: Sequence[Mapping[str, Any]]
+
+    def has(self, column: str) -> bool:
+        """Whether all rows have it."""
+        return all(column in row for row in self.columns)
 
 
 def evaluate(
     *,
     truth: str | Path,
     student: str | Path | None = None,
+    teacher: str | None = None,
     predictions: str | Path | None = None,
     audio: str | Path | None = None,
     output: str | Path | None = None,
     where: Mapping[str, str] | None = None,
     by: Sequence[str] = (),
+    robustness: bool = False,
+    noise: str | Path | None = None,
+    rir: str | Path | None = None,
     seed: int = 0,
+    open_teacher: Callable[[str], Annotator] | None = None,
 ) -> dict[str, Any]:
-    """CCC, Pearson and mean absolute error per axis, of a student or of written predictions, with 95 % intervals.
+    """CCC, Pearson and mean absolute error per axis, of a student, a teacher or written answers, with 95 % intervals.
 
     truth: a CSV (file and any of arousal, dominance, valence) or a label table; predictions: the same. Files are
-    matched by relative path, then by base name where that is unique. by: columns of the truth to slice by. With
-    `output` (.json) the answers per clip are saved beside it as `.predictions.csv`.
+    matched by relative path, then by base name where that is unique. by: columns of the truth to slice by, and "snr",
+    which is estimated where the truth does not know it. With `output` (.json) the answers per clip are saved beside it
+    as `.predictions.csv`. open_teacher: opens the `teacher` of that name.
 
-    Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed}; an axis that one side lacks is left out.
+    robustness: every clip is answered again under the conditions of `distill.robustness`; noise, rir: folders of the
+    recordings that are used for it, by default noise and rooms are synthesised.
+
+    Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed}, and robustness where it was asked for
+    (`Trial.report`); an axis that one side lacks is left out.
 
     Raises:
-        DistillError: neither or both of student and predictions, a truth without axes, ambiguous names, no clip left.
+        DistillError: not one of student, teacher and predictions, a truth without axes, ambiguous names, no clip left.
     """
-    if (student is None) == (predictions is None):
-        raise DistillError("evaluate takes either --student (with --audio) or --predictions")
     truth = Path(truth)
-    student, predictions, audio, output = (
-        None if path is None else Path(path) for path in (student, predictions, audio, output)
+    predictions, audio, output, noise, rir = (
+        None if path is None else Path(path) for path in (predictions, audio, output, noise, rir)
     )
+    if sum(given is not None for given in (student, teacher, predictions)) != 1:
+        raise DistillError("evaluate takes either --student or --teacher (with --audio), or --predictions")
+    _check_trial(robustness, noise, rir, predictions)
     if output is not None:
         _check_output(output)
     rated = read_rated(truth, where)
-    if student is not None:
-        rows, predicted, failures = _predicted(Student(student), truth, rated, audio)
-    elif predictions is not None:
-        rows, predicted, failures = _looked_up(read_rated(predictions), rated, truth)
-    if not rows:
-        raise DistillError(f"{truth}: none of its {len(rated.keys)} clips could be answered ({failures[0].reason})")
-    target = rated.adv[rows]
+    _check_columns(rated, by, truth)
+    trial = Trial(noise, rir, seed=seed) if robustness else None
+    if predictions is not None:
+        said = _looked_up(read_rated(predictions), rated, truth)
+    else:
+        said = _asked(_model(student, teacher, open_teacher), Recordings(truth, audio), rated, trial)
+    if not said.rows:
+        reason = said.failures[0].reason
+        raise DistillError(f"{truth}: none of its {len(rated.keys)} clips could be answered ({reason})")
+    predicted, target = said.adv[:, 0], rated.adv[said.rows]
     if not answered(predicted, target):
         raise DistillError(f"{truth}: has no axis in common with the answers")
-    groups = {column: [_value(rated, row, column, truth) for row in rows] for column in by}
+    groups = {column: _values(rated, said.rows, column, truth, audio) for column in by}
     result = {**agreement(predicted, target, seed=seed), "slices": slices(predicted, target, groups, seed=seed)}
-    result["failed"] = len(failures)
+    result["failed"] = len(said.failures)
+    if trial is not None:
+        result["robustness"] = trial.report(said.adv, target)
     if output is not None:
-        _write(output, result, [rated.keys[row] for row in rows], predicted, target, failures)
+        _write(output, result, [rated.keys[row] for row in said.rows], predicted, target, said.failures)
     return result
+
+
+def _model(student: str | Path | None, teacher: str | None, open_teacher: Callable[[str], Annotator] | None) -> Model:
+    if student is not None:
+        return model_of_student(Student(student))
+    if teacher is None or open_teacher is None:
+        raise DistillError("a teacher needs open_teacher, which opens it by its name")
+    return model_of_teacher(open_teacher(teacher))
+
+
+def _check_trial(robustness: bool, noise: Path | None, rir: Path | None, predictions: Path | None) -> None:
+    """Before the work: can the conditions of robustness be tried?"""
+    if robustness and predictions is not None:
+        raise DistillError("--robustness asks anew under every condition; it needs --student or --teacher")
+    if not robustness and (noise or rir):
+        raise DistillError("--noise and --rir go with --robustness")
+
+
+def _check_columns(rated: Rated, by: Sequence[str], truth: Path) -> None:
+    """Before the work: is there what is to be sliced by?"""
+    for column in by:
+        if column != SNR and not rated.has(column):
+            has = ", ".join(rated.columns[0])
+            raise DistillError(f"{truth}: no column {column!r} to slice by; it has {has}")
 
 
 def _check_output(output: Path) -> None:
@@ -124,48 +171,35 @@ def _number(value: Any, at: str) -> float | None:
         raise DistillError(f"{at}: {value!r} is no number") from None
 
 
-def _value(rated: Rated, row: int, column: str, truth: Path) -> Any:
-    if column not in rated.columns[row]:
-        raise DistillError(f"{truth}: no column {column!r} to slice by; it has {', '.join(rated.columns[row])}")
-    return rated.columns[row][column]
+def _values(rated: Rated, rows: Sequence[int], column: str, truth: Path, audio: Path | None) -> list[Any]:
+    """What a column says of the rows."""
+    if rated.has(column):
+        return [rated.columns[row][column] for row in rows]
+    return _estimated_snr(Recordings(truth, audio), [rated.keys[row] for row in rows])
 
 
-def _predicted(
-    student: Student, truth: Path, rated: Rated, audio: Path | None
-) -> tuple[list[int], np.ndarray, list[Failure]]:
-    """Rows that the student answered, its answers [n, 3], and what could not be answered."""
-    root = audio or (table.read(truth).root if table.is_table(truth) else truth.parent)
-    if not root.is_dir():
-        raise DistillError(f"{root}: no such folder; --audio says where the recordings of {truth} are")
-    names = Names(audio_files(root))
-    rows: list[int] = []
-    answers: list[np.ndarray] = []
-    failures: list[Failure] = []
-    with Progress("evaluating", len(rated.keys), "clips") as progress:
-        for row, (name, start, end) in enumerate(rated.keys):
+def _estimated_snr(recordings: Recordings, keys: Sequence[Key]) -> list[str]:
+    """The bin of each recording; of one that cannot be read it is unknown."""
+    bins = []
+    with Progress("estimating SNR", len(keys), "clips") as progress:
+        for key in keys:
             try:
-                answers.append(
-                    _answered(student, root / (name if is_there(root / name) else names.find(name)), start, end)
-                )
-                rows.append(row)
-            except AmbiguousName as error:
-                raise DistillError(f"{truth}, {name}: {error}") from None
-            except AudioError as error:
-                failures.append(Failure(name, str(error), start, end))
-            progress.advance(failed=len(failures) - progress.failed)
-    return rows, np.array(answers, np.float32).reshape(-1, len(AXES)), failures
+                bins.append(snr_bin(recordings.read(key)))
+            except AudioError:
+                bins.append(UNKNOWN)
+            progress.advance(failed=bins[-1] == UNKNOWN)
+    return bins
 
 
-def _answered(student: Student, path: Path, start: float | None, end: float | None) -> np.ndarray:
-    span = None if start is None and end is None else Span(start or 0.0, seconds_of(path) if end is None else end)
-    adv, warning = answer(student, read(path, span))
-    if warning:
-        raise AudioError(warning)
-    return adv
+def _asked(model: Model, recordings: Recordings, rated: Rated, trial: Trial | None) -> Answers:
+    if trial is None:
+        return answers(model, recordings, rated.keys, rated.columns)
+    trial.announce()
+    return answers(model, recordings, rated.keys, rated.columns, trial.versions)
 
 
-def _looked_up(predictions: Rated, rated: Rated, truth: Path) -> tuple[list[int], np.ndarray, list[Failure]]:
-    """Rows that the predictions answer. Times are compared where both sides give them."""
+def _looked_up(predictions: Rated, rated: Rated, truth: Path) -> Answers:
+    """What the predictions say. Times are compared where both sides give them."""
     names = Names({file for file, _, _ in predictions.keys})
     by_file: dict[str, list[int]] = {}
     for index, (file, _, _) in enumerate(predictions.keys):
@@ -181,7 +215,7 @@ def _looked_up(predictions: Rated, rated: Rated, truth: Path) -> tuple[list[int]
             raise DistillError(f"{truth}, {name}: {error}") from None
         except AudioError as error:
             failures.append(Failure(name, str(error), start, end))
-    return rows, predictions.adv[found], failures
+    return Answers(rows, predictions.adv[found][:, None], failures)
 
 
 def _at_time(candidates: Sequence[int], predictions: Rated, start: float | None, end: float | None) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from distill.annotation import AXES
 
-Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Measure = Callable[..., np.ndarray]
 
 #: Resamples behind a 95 % interval.
 RESAMPLES = 2000
@@ -45,27 +45,37 @@ def mae(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(x - y).mean(-1))
 
 
-def interval(
-    measure: Measure, x: np.ndarray, y: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, float]:
-    """`measure` with its 95 % percentile bootstrap interval over clips: {value, low, high}.
+def interval(measure: Measure, *sides: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:
+    """`measure` of two or more sides with its 95 % percentile bootstrap interval over clips: {value, low, high}.
 
-    x, y: [n] without NaN. Below three clips the interval is NaN.
+    sides: [n] each, without NaN; the same clips are drawn of all of them. Below three clips the interval is NaN.
     """
-    value = float(measure(x, y))
-    if len(x) < 3:
+    value = float(measure(*sides))
+    drawn = np.concatenate(list(_resampled(measure, sides, resamples, seed))) if len(sides[0]) >= 3 else np.zeros(0)
+    if np.isnan(drawn).all():
         return {"value": value, "low": float("nan"), "high": float("nan")}
-    low, high = np.nanpercentile(np.concatenate(list(_resampled(measure, x, y, resamples, seed))), [2.5, 97.5])
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return {"value": value, "low": float(low), "high": float(high)}
 
 
-def _resampled(measure: Measure, x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def _resampled(measure: Measure, sides: Sequence[np.ndarray], resamples: int, seed: int) -> Iterator[np.ndarray]:
     """`measure` of clips drawn with replacement, in blocks, so that memory stays bounded."""
     rng = np.random.default_rng(seed)
-    block = max(1, 2_000_000 // len(x))
+    clips = len(sides[0])
+    block = max(1, 2_000_000 // clips)
     for first in range(0, resamples, block):
-        chosen = rng.integers(0, len(x), (min(block, resamples - first), len(x)))
-        yield measure(x[chosen], y[chosen])
+        chosen = rng.integers(0, clips, (min(block, resamples - first), clips))
+        yield measure(*(side[chosen] for side in sides))
+
+
+def ccc_drop(before: np.ndarray, after: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """By how much CCC with the truth is lower after than before, along the last axis. All: [..., n].
+
+    >>> truth = np.array([0.1, 0.5, 0.9])
+    >>> round(float(ccc_drop(truth, truth + 0.2, truth)), 3)
+    0.158
+    """
+    return np.asarray(ccc(before, truth) - ccc(after, truth))
 
 
 def answered(predicted: np.ndarray, truth: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import soxr
 
 from distill.audio import SAMPLING_RATE, read, reject_unusable
@@ -14,6 +16,21 @@ from distill.manifest import audio_files
 from distill.progress import say
 
 Generator = np.random.Generator
+
+#: Codecs: sampling rate (Hz), container and coding, as libsndfile calls them. The first three are telephony. libsndfile
+#: takes the delays of Opus and MP3 away itself; the others have none.
+CODECS = {
+    "ulaw": (8_000, "WAV", "ULAW"),
+    "alaw": (8_000, "WAV", "ALAW"),
+    "gsm": (8_000, "WAV", "GSM610"),
+    "opus": (16_000, "OGG", "OPUS"),
+    "vorbis": (16_000, "OGG", "VORBIS"),
+    "mp3": (16_000, "MP3", "MPEG_LAYER_III"),
+    "adpcm": (16_000, "WAV", "IMA_ADPCM"),
+}
+
+#: Octaves over which `band_limit` falls from all to nothing.
+_EDGE_OCTAVES = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -24,13 +41,15 @@ class Surroundings:
     rooms: list[np.ndarray]
 
 
-def surroundings(noise: Path | None, rir: Path | None, *, seed: int = 0) -> Surroundings:
+def surroundings(noise: Path | None, rir: Path | None, *, seed: int = 0, testing: bool = False) -> Surroundings:
     """Recorded noises and rooms from folders; without a folder, synthesised ones.
+
+    testing: synthesised ones that training never hears, whatever its seed.
 
     Raises:
         DistillError: a folder without readable audio.
     """
-    rng = np.random.default_rng([seed, 0x5011D])
+    rng = np.random.default_rng([seed, 0x7E57 if testing else 0x5011D])
     return Surroundings(
         noises=_recordings(noise) if noise else [synthetic_noise(rng, 10.0) for _ in range(24)],
         rooms=[room(response) for response in _recordings(rir)] if rir else [synthetic_room(rng) for _ in range(24)],
@@ -46,7 +65,7 @@ def add_noise(signal: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarra
     """`signal` with `noise` (same length) at a signal-to-noise ratio in dB.
 
     >>> tone, hiss = np.ones(4, np.float32), np.array([1, -1, 1, -1], np.float32)
-    >>> add_noise(tone, hiss, 20.0).round(2).tolist()
+    >>> [round(float(sample), 2) for sample in add_noise(tone, hiss, 20.0)]
     [1.1, 0.9, 1.1, 0.9]
     """
     scale = level(signal) / level(noise) * 10 ** (-snr_db / 20)
@@ -71,6 +90,72 @@ def equalise(signal: np.ndarray, gains_db: np.ndarray) -> np.ndarray:
     points = np.geomspace(100.0, SAMPLING_RATE / 2, len(gains_db))
     gain = 10 ** (np.interp(np.log(hertz), np.log(points), gains_db) / 20)
     return np.asarray(np.fft.irfft(np.fft.rfft(signal) * gain, len(signal)), np.float32)
+
+
+def band_limit(signal: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+    """What passes between two frequencies, in time as it was; telephone: 300 to 3400 Hz.
+
+    Outside, a raised cosine falls to nothing within a third of an octave. 0 and 8000 (half the rate) leave a side open.
+
+    >>> bool(np.abs(band_limit(np.ones(1600, np.float32), 300, 3400)).max() < 1e-6)  # a constant lies at 0 Hz
+    True
+    """
+    hertz = np.fft.rfftfreq(len(signal), 1 / SAMPLING_RATE)
+    gain = np.ones_like(hertz)
+    if low_hz > 0:
+        gain *= _fading(np.log2(np.maximum(hertz, 1e-9) / low_hz))
+    if high_hz < SAMPLING_RATE / 2:
+        gain *= _fading(np.log2(high_hz / np.maximum(hertz, 1e-9)))
+    return np.asarray(np.fft.irfft(np.fft.rfft(signal) * gain, len(signal)), np.float32)
+
+
+def _fading(octaves_inside: np.ndarray) -> np.ndarray:
+    """Gain at so many octaves inside (below 0: outside) of an edge."""
+    return 0.5 + 0.5 * np.cos(np.pi * np.clip(-octaves_inside / _EDGE_OCTAVES, 0, 1))
+
+
+def clip(signal: np.ndarray, share: float) -> np.ndarray:
+    """Cut off hard where about `share` (0..1) of the samples, the loudest, lie; the level stays otherwise.
+
+    By percentile, as is customary in augmentation (audiomentations' ClippingDistortion), and not by dB over full scale:
+    so it distorts quiet and loud recordings alike, and gain is a perturbation of its own.
+
+    >>> clip(np.array([1, -2, 3, -4, 5], np.float32), 0.4).tolist()
+    [1.0, -2.0, 3.0, -3.0, 3.0]
+    """
+    ceiling = np.float32(np.quantile(np.abs(signal), 1 - share, method="lower"))
+    return np.asarray(np.clip(signal, -ceiling, ceiling))
+
+
+def codecs() -> list[str]:
+    """Those of `CODECS` that libsndfile can write here."""
+    return [name for name, (_, form, coding) in CODECS.items() if soundfile.check_format(form, coding)]
+
+
+def through_codec(signal: np.ndarray, codec: str) -> np.ndarray:
+    """Encoded and decoded again by one of `codecs()`: as long as it was, in time; clipped where beyond full scale."""
+    rate, form, coding = CODECS[codec]
+    coded = np.clip(soxr.resample(signal, SAMPLING_RATE, rate), -1, 1)
+    encoded = BytesIO()
+    with soundfile.SoundFile(encoded, "w", rate, 1, coding, format=form) as sound:
+        for start in range(0, len(coded), rate):  # a second at a time: libsndfile dies of minutes of Vorbis at once
+            sound.write(coded[start : start + rate])
+    encoded.seek(0)
+    decoded, decoded_rate = soundfile.read(encoded, dtype="float32")
+    return _as_long(soxr.resample(decoded, decoded_rate, SAMPLING_RATE), len(signal))
+
+
+def _as_long(signal: np.ndarray, samples: int) -> np.ndarray:
+    return np.pad(signal[:samples], (0, max(0, samples - len(signal))))
+
+
+def with_silence(signal: np.ndarray, before: float, after: float) -> np.ndarray:
+    """With seconds of digital silence before and after.
+
+    >>> len(with_silence(np.ones(16000, np.float32), 1.0, 0.5))
+    40000
+    """
+    return np.pad(signal, (round(before * SAMPLING_RATE), round(after * SAMPLING_RATE)))
 
 
 def excerpt(signal: np.ndarray, samples: int, rng: Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the README shows is what the program prints, and its figures are those of the committed results."""
+"""What README and docs show is what the program prints, and the README's figures are those of the committed results."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ README = (REPO / "README.md").read_text(encoding="utf-8")
 RESULTS = REPO / "benchmarks" / "results"
 
 
-def shown() -> Iterator[tuple[str, str]]:
+def shown(text: str) -> Iterator[tuple[str, str]]:
     """Every command of a ```console block with what is shown below it. "..." stands for lines that are left out."""
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
             yield command, output.rstrip("\n")
@@ -50,12 +50,13 @@ def printed(command: str, folder: Path) -> str:
     return done.stdout.rstrip("\n")
 
 
-def test_commands_print_what_is_shown(folder: Path) -> None:
-    commands = list(shown())
-    assert len(commands) >= 5
+@pytest.mark.parametrize(("document", "least"), [("README.md", 5), ("docs/evaluation.md", 2)])
+def test_commands_print_what_is_shown(folder: Path, document: str, least: int) -> None:
+    commands = list(shown((REPO / document).read_text(encoding="utf-8")))
+    assert len(commands) >= least
     for command, expected in commands:
-        pattern = r"\n.*\n".join(re.escape(piece) for piece in expected.split("\n...\n"))
-        assert re.fullmatch(pattern, printed(command, folder), re.DOTALL), command
+        pattern = r"\n.*\n".join(re.escape(piece) for piece in f"{expected}\n".split("\n...\n"))
+        assert re.fullmatch(pattern, f"{printed(command, folder)}\n", re.DOTALL), command
 
 
 def read(name: str) -> Any:

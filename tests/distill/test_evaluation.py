@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from distill import table
+from distill.audio import read
 from distill.errors import DistillError
 from distill.evaluation import evaluate
 from distill.metrics import ccc
@@ -202,11 +204,11 @@ def test_a_column_to_slice_by_must_be_there(truth: Path, student: Path, corpus: 
         evaluate(truth=truth, student=student, audio=corpus, by=["age"])
 
 
-@pytest.mark.parametrize("both", [True, False])
-def test_either_a_student_or_predictions(truth: Path, student: Path, both: bool) -> None:
-    given = {"student": student, "predictions": truth} if both else {}
+@pytest.mark.parametrize("given", [(), ("student", "predictions"), ("teacher", "student"), ("teacher", "predictions")])
+def test_one_of_student_teacher_and_predictions(truth: Path, student: Path, given: tuple[str, ...]) -> None:
+    all_three = {"student": student, "predictions": truth, "teacher": "prosody"}
     with pytest.raises(DistillError, match="either --student"):
-        evaluate(truth=truth, **given)
+        evaluate(truth=truth, **{name: all_three[name] for name in given})
 
 
 def test_the_command_prints_strict_json(distill: Command, truth: Path, student: Path, corpus: Path) -> None:
@@ -216,6 +218,59 @@ def test_the_command_prints_strict_json(distill: Command, truth: Path, student: 
     assert done.returncode == 0 and result["n"] == 4 and result["slices"]["sex"]["f"]["ccc"]["arousal"]["low"] is None
     shown = distill(*command).stdout
     assert shown.startswith("4 clips, 0 failed\narousal    CCC")
+
+
+def test_a_teacher_is_compared_as_a_student_is(truth: Path, corpus: Path, quick: Any, tmp_path: Path) -> None:
+    opened = []
+    result = evaluate(
+        truth=truth, teacher="taught", open_teacher=lambda name: opened.append(name) or quick, audio=corpus,
+        by=["sex"], output=tmp_path / "e.json",
+    )  # fmt: skip
+    assert opened == ["taught"] and (result["n"], result["failed"]) == (4, 0)
+    expected = ccc(np.array([quick.answer(read(corpus / file))[0] for file in FILES]), np.array(AROUSAL))
+    assert result["ccc"]["arousal"]["value"] == pytest.approx(float(expected), abs=1e-6)
+    assert {sex: part["n"] for sex, part in result["slices"]["sex"].items()} == {"f": 2, "m": 2}
+    assert [row["file"] for row in read_csv(tmp_path / "e.predictions.csv")] == list(FILES)
+
+
+def test_the_command_opens_a_teacher_by_its_name(distill: Command, truth: Path, corpus: Path) -> None:
+    done = distill("evaluate", "--truth", truth, "--teacher", "prosody", "--audio", corpus, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["n"] == 4
+    done = distill("evaluate", "--truth", truth, "--teacher", "nobody", "--audio", corpus)
+    assert done.returncode == 1 and done.stderr.startswith("distill: nobody: no such teacher")
+
+
+def test_snr_is_estimated_where_the_truth_does_not_know_it(
+    truth: Path, student: Path, corpus: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for file, noise in zip(FILES, (1e-5, 1e-5, 0.05, 0.05), strict=True):
+        clip = read(corpus / file)
+        clip[: len(clip) // 3] = 0
+        soundfile.write(corpus / file, clip + noise * rng.standard_normal(len(clip)), 16_000)
+    given = write(tmp_path / "p.csv", ["file", "arousal"], *zip(FILES, AROUSAL, strict=True))
+    for asked in ({"student": student}, {"predictions": given}):
+        result = evaluate(truth=truth, audio=corpus, by=["snr"], **asked)
+        assert sum(part["n"] for part in result["slices"]["snr"].values()) == 4
+        assert result["slices"]["snr"][">20 dB"]["n"] == 2
+
+
+def test_a_column_called_snr_is_taken_as_it_is(tmp_path: Path) -> None:
+    rows = zip(FILES, AROUSAL, ("low", "low", "high", "high"), strict=True)
+    truth = write(tmp_path / "t.csv", ["file", "arousal", "snr"], *rows)
+    assert list(evaluate(truth=truth, predictions=truth, by=["snr"])["slices"]["snr"]) == ["high", "low"]
+
+
+def test_robustness_needs_a_model_and_noise_needs_robustness(truth: Path, student: Path, tmp_path: Path) -> None:
+    with pytest.raises(DistillError, match="--robustness asks anew"):
+        evaluate(truth=truth, predictions=truth, robustness=True)
+    with pytest.raises(DistillError, match="--noise and --rir go with --robustness"):
+        evaluate(truth=truth, student=student, noise=tmp_path)
+
+
+def test_slices_are_printed(distill: Command, truth: Path, student: Path, corpus: Path) -> None:
+    shown = distill("evaluate", "--truth", truth, "--student", student, "--audio", corpus, "--slices", "sex").stdout
+    assert "\n\nsex f: 2 clips\narousal    CCC" in shown and "\n\nsex m: 2 clips\n" in shown
 
 
 def test_a_student_agrees_with_people_only_as_far_as_it_listens(shared: Path, student: Path) -> None:

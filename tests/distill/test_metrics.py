@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from distill.annotation import AXES
-from distill.metrics import agreement, ccc, interval, mae, pearson, slices
+from distill.metrics import agreement, ccc, ccc_drop, interval, mae, pearson, slices
 
 RNG = np.random.default_rng(7)
 
@@ -57,6 +57,14 @@ def test_more_clips_narrow_the_interval() -> None:
         found = interval(ccc, *(column[:, 0] for column in answers(n, 0.3)))
         widths.append(found["high"] - found["low"])
     assert widths[1] < widths[0] / 4
+
+
+def test_sides_are_drawn_together() -> None:
+    prediction, truth = (column[:, 0] for column in answers(60, 0.2))
+    assert interval(ccc_drop, prediction, prediction, truth) == {"value": 0, "low": 0, "high": 0}
+    drop = interval(ccc_drop, prediction, 0.5 * prediction, truth)
+    assert drop["value"] == pytest.approx(float(ccc(prediction, truth) - ccc(0.5 * prediction, truth)))
+    assert 0 < drop["low"] < drop["value"] < drop["high"]
 
 
 def test_two_clips_have_no_interval() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from distill import perturb
 from distill.errors import DistillError
 from distill.perturb import (
+    CODECS,
     add_noise,
+    band_limit,
     change_speed,
+    clip,
+    codecs,
     equalise,
     excerpt,
     level,
@@ -21,6 +27,8 @@ from distill.perturb import (
     surroundings,
     synthetic_noise,
     synthetic_room,
+    through_codec,
+    with_silence,
 )
 
 Tone = Callable[..., np.ndarray]
@@ -123,3 +131,85 @@ def test_equaliser_raises_the_band_it_names() -> None:
     before, after = np.abs(np.fft.rfft(noise)) ** 2, np.abs(np.fft.rfft(louder)) ** 2
     assert after[:1000].sum() == pytest.approx(before[:1000].sum(), rel=1e-3)
     assert 10 * np.log10(after[7900:].sum() / before[7900:].sum()) == pytest.approx(12, abs=0.3)
+
+
+def power_db(signal: np.ndarray, low_hz: float, high_hz: float) -> float:
+    hertz = np.fft.rfftfreq(len(signal), 1 / 16000)
+    inside = (hertz >= low_hz) & (hertz < high_hz)
+    return float(10 * np.log10(np.sum(np.abs(np.fft.rfft(signal)[inside]) ** 2) + 1e-12))
+
+
+def test_a_band_is_kept_and_the_rest_is_gone() -> None:
+    noise = hiss(16_000)
+    limited = band_limit(noise, 300, 3400)
+    assert limited.dtype == np.float32 and len(limited) == len(noise)
+    assert power_db(limited, 310, 3390) == pytest.approx(power_db(noise, 310, 3390), abs=1e-3)
+    for outside in ((0, 230), (4300, 8000)):
+        assert power_db(limited, *outside) < power_db(noise, *outside) - 60
+
+
+def test_an_open_band_changes_nothing_and_each_side_works_alone() -> None:
+    noise = hiss(15_999)
+    np.testing.assert_allclose(band_limit(noise, 0, 8000), noise, atol=1e-5)
+    assert power_db(band_limit(noise, 300, 8000), 4300, 8000) == pytest.approx(power_db(noise, 4300, 8000), abs=1e-3)
+    assert power_db(band_limit(noise, 0, 3400), 0, 230) == pytest.approx(power_db(noise, 0, 230), abs=1e-3)
+
+
+def test_a_band_limit_leaves_a_click_in_its_place() -> None:
+    click = np.zeros(8000, np.float32)
+    click[4321] = 1.0
+    assert np.abs(band_limit(click, 300, 3400)).argmax() == 4321
+
+
+@pytest.mark.parametrize("gain", [1e-3, 1.0])
+@pytest.mark.parametrize("share", [0.01, 0.1])
+def test_clipping_flattens_the_loudest_samples(share: float, gain: float) -> None:
+    loud = hiss(16_000) * np.float32(gain)
+    clipped = clip(loud, share)
+    assert clipped.dtype == np.float32
+    flat = np.abs(clipped) == np.abs(clipped).max()
+    assert flat.mean() == pytest.approx(share, rel=0.02)
+    np.testing.assert_array_equal(clipped[~flat], loud[~flat])
+
+
+def test_no_clipping_changes_nothing(tone: Tone) -> None:
+    np.testing.assert_array_equal(clip(tone(0.1), 0.0), tone(0.1))
+
+
+def test_this_libsndfile_has_telephone_codecs() -> None:
+    assert {"ulaw", "alaw", "gsm", "adpcm"} <= set(codecs()) <= set(CODECS)
+
+
+@pytest.mark.parametrize("codec", codecs())
+@pytest.mark.parametrize("samples", [4_801, 32_000])
+def test_a_codec_keeps_length_time_and_most_of_the_sound(codec: str, samples: int) -> None:
+    speech = 0.1 * band_limit(hiss(samples), 300, 1000)
+    coded = through_codec(speech, codec)
+    assert coded.dtype == np.float32 and len(coded) == samples
+    size = 2 * samples
+    lags = np.fft.irfft(np.fft.rfft(coded, size) * np.conj(np.fft.rfft(speech, size)))
+    assert int(lags.argmax()) in (0, 1, size - 1)
+    assert 0.8 < np.corrcoef(coded, speech)[0, 1] < 0.99999
+
+
+def test_minutes_of_vorbis_do_not_kill_the_process() -> None:
+    """libsndfile 1.2.2 puts all that it is given at once onto the stack."""
+    assert len(through_codec(hiss(400 * 16_000), "vorbis")) == 400 * 16_000
+
+
+@pytest.mark.parametrize("codec", codecs())
+def test_a_codec_clips_what_is_too_loud(codec: str, tone: Tone) -> None:
+    coded = through_codec(tone(1.0, peak=3.0), codec)
+    assert np.isfinite(coded).all() and 0.9 < np.abs(coded).max() < 2.9  # of 3.0
+
+
+def test_silence_surrounds_the_signal(tone: Tone) -> None:
+    clip_ = tone(0.5)
+    longer = with_silence(clip_, 1.0, 0.25)
+    assert longer.dtype == np.float32 and len(longer) == 16_000 + 8_000 + 4_000
+    np.testing.assert_array_equal(longer[16_000:24_000], clip_)
+    assert not longer[:16_000].any() and not longer[24_000:].any()
+
+
+def test_the_examples_hold() -> None:
+    assert doctest.testmod(perturb).failed == 0
