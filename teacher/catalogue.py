@@ -14,6 +14,7 @@ from teacher.ensemble import MEAN, mean_card, mean_of, members_of
 from teacher.published import folder as published
 from teacher.published import hub
 from teacher.published.cards import FAMILIES, Family
+from teacher.ratings import RATINGS, is_ratings, ratings_of
 
 #: Name -> "module:class" of the teachers that are no checkpoints of a hub; the class has `load()`.
 TEACHERS = {"prosody": "teacher.prosody:Prosody"}
@@ -32,8 +33,8 @@ _TRAINED_HERE = "prosody.json"
 
 
 def open_teacher(name: str, device: str = "auto", precision: str = EXACT) -> Annotator:
-    """Load a teacher: a name of the catalogue, "mean:" of several, "llm:" and a language model's configuration, a
-    folder, an ONNX file, or owner/name on the hub.
+    """Load a teacher: a name of the catalogue, "mean:" of several, "llm:" and a language model's configuration,
+    "ratings" of people, a folder, an ONNX file, or owner/name on the hub.
 
     device: where a teacher of torch computes; the others use the CPU. precision: "bfloat16" for the products of the
     large encoders, which is to be checked (`teacher.precision`); the others know float32 alone.
@@ -46,6 +47,9 @@ def open_teacher(name: str, device: str = "auto", precision: str = EXACT) -> Ann
     if name.startswith(LANGUAGE_MODEL):
         _require_exact(name, precision)
         return _language_model(name)
+    if is_ratings(name):
+        _require_exact(name, precision)
+        return ratings_of(name)
     if name in TEACHERS:
         _require_exact(name, precision)
         return _bundled(name)
@@ -78,6 +82,8 @@ def card_of(name: str) -> TeacherCard | None:
         return mean_card(known) if len(known) == len(cards) else None
     if name.startswith(LANGUAGE_MODEL):
         return _language_model_card(name)
+    if is_ratings(name):
+        return ratings_of(name).card
     if name in TEACHERS:
         return _bundled(name).card
     if name in FAMILIES:
@@ -153,7 +159,7 @@ def _from_hub(name: str, device: str, precision: str) -> Annotator:
 def _no_such_teacher(name: str) -> DistillError:
     return DistillError(
         f"{name}: no such teacher; there are {', '.join([*TEACHERS, *FAMILIES])}, mean: of several, "
-        "llm: and a configuration, a folder, an .onnx file, or a hub's owner/name"
+        f"llm: and a configuration, {RATINGS} of people, a folder, an .onnx file, or a hub's owner/name"
     )
 
 
