@@ -42,12 +42,10 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
     trained = (folder / RESULT).exists() or (folder / "checkpoints").exists()
     if (folder / CONFIG).is_file() and trained:
         before = read_config(folder)
-        other = [key for key in config if before.get(key) != config[key]]
+        other = [key for key in {**config, **before} if before.get(key) != config.get(key)]
         if other:
-            key = other[0]
-            raise Refused(
-                f"{folder}: was begun with {key} {before.get(key)!r}, now it is {config[key]!r}; choose another folder"
-            )
+            told = f"{other[0]} {before.get(other[0])!r}, now it is {config.get(other[0])!r}"
+            raise Refused(f"{folder}: was begun with {told}; choose another folder")
         return
     if folder.exists() and not folder.is_dir():
         raise Refused(f"{folder}: is a file; a run needs a folder")

@@ -76,6 +76,23 @@ class LabelTable:
         """float32 [rows, 3] in the order of `AXES`, NaN where an axis was not answered."""
         return axis_columns(list(zip(*(self.column(axis) for axis in AXES), strict=True)))
 
+    def embeddings(self) -> np.ndarray:
+        """float16 [rows, dimensions], what the teacher pooled.
+
+        Raises:
+            DistillError: a row has none, or one of another size.
+        """
+        import pyarrow.compute
+
+        if EMBEDDING not in self.rows.column_names:
+            raise DistillError(f"{self.folder}: holds no embeddings; label again with --embeddings")
+        lists = self.rows[EMBEDDING].combine_chunks()
+        sizes = set(pyarrow.compute.list_value_length(lists).to_pylist())
+        if len(sizes) > 1 or None in sizes:
+            told = ", ".join("none" if size is None else str(size) for size in sorted(sizes, key=lambda n: n or 0))
+            raise DistillError(f"{self.folder}: embeddings differ in size ({told}); label again with --embeddings")
+        return np.asarray(lists.flatten().to_numpy(zero_copy_only=False), np.float16).reshape(len(self), -1)
+
     def digest(self) -> str:
         """SHA-256 of what a student learns from: which audio, and the answers."""
         content = hashlib.sha256("\n".join(self.column("sha256")).encode())

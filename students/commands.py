@@ -46,7 +46,29 @@ from distill.options import (
 )
 @click.option("--mixup", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of clips mixed.")
 @click.option("--online", is_flag=True, help="The tables' teacher annotates the audio as training changes it.")
+@click.option(
+    "--annotated-passes",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="With --online: keep the answers of N passes on disk, and ask no more after them [default: ask always].",
+)
 @click.option("--weight-by-spread", is_flag=True, help="Clips count the more, the surer the teacher was of them.")
+@click.option(
+    "--match-embedding",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="WEIGHT",
+    help="Also learn to tell the teacher's embedding from what the student pools, with this weight [default: off].",
+)
+@click.option(
+    "--relational",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="WEIGHT",
+    help="Also keep clips as far apart as they are for the teacher, with this weight [default: off].",
+)
+@click.option("--calibrate", is_flag=True, help="At the end put the answers on the teacher's scale, a line an axis.")
 @licence_option
 @seed_option
 @device_option

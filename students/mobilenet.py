@@ -49,16 +49,13 @@ class MobileNet(StudentNetwork):
         self.attention = TimeSoftmaxPooling(width)
         self.head = nn.Linear(width, len(AXES))
 
-    def forward(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """pcm: float32 [batch, samples] -> float32 [batch, 3].
-
-        lengths: [batch] in samples; what stands behind them never changes the answer. None: no padding.
-        """
+    def pooled(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """pcm: float32 [batch, samples] -> float32 [batch, width]; lengths: as of `PooledNetwork`."""
         samples = None if lengths is None else sample_mask(lengths, pcm.shape[1])
         self._padding.valid = None if lengths is None else frames_of(lengths, self.frontend.n_fft, self.frontend.hop)
         x = self.trunk.forward_features(self.frontend(normalise(pcm, samples))[:, None])
-        adv: Tensor = self.head(self.attention(x.transpose(1, 2).flatten(2), self._padding.valid))
-        return adv
+        features: Tensor = self.attention(x.transpose(1, 2).flatten(2), self._padding.valid)
+        return features
 
     def tokens(self, samples: int) -> int:
         """How many tokens the pooling sees for `samples` samples."""

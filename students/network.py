@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from distill.learning.network import PooledNetwork
 from students.frontend import LogMel
 
 #: The shortest clip that a student is taught on and answers on (seconds).
@@ -31,7 +32,7 @@ class Quantisation:
     float_modules: tuple[str, ...] = ()
 
 
-class StudentNetwork(nn.Module, ABC):
+class StudentNetwork(PooledNetwork):
     """The contract of the catalogue, the trainer and the exporter.
 
     learning_rate: the peak with which the student trains if nobody asks for another. quantisation: to int8.
@@ -43,14 +44,6 @@ class StudentNetwork(nn.Module, ABC):
     reduced_on_cpu: bool = True
 
     frontend: LogMel
-    head: nn.Linear
-
-    @abstractmethod
-    def forward(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """pcm: float32 [batch, samples] at 16 kHz -> float32 [batch, 3] in the order of `AXES`.
-
-        lengths: [batch] in samples; what stands behind them never changes the answer. None: no padding.
-        """
 
     def start_near(self, mean: Tensor) -> None:
         """Let the untrained network answer about `mean` [3], the targets' own: the CCC hardly falls, and so teaches

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,31 +22,23 @@ from distill.learning.device import choose_device, choose_precision, keep_freed_
 from distill.learning.loop import Schedule, answers, fit
 from distill.learning.loss import LOSSES
 from distill.learning.splits import groups_of, held_out
-from distill.licences import require, strictest
+from distill.licences import require
 from distill.metrics import agreement
 from distill.perturb import surroundings
 from distill.progress import say
 from students import catalogue
-from students.data import (
-    ONLINE,
-    Augmentation,
-    Clips,
-    Example,
-    TrainingBatches,
-    cache,
-    check_disk,
-    clean_batches,
-    examples,
-    write_split,
-)
+from students.augmentation import ONLINE, Augmentation
+from students.batches import TrainingBatches, clean_batches
+from students.calibration import calibrate as calibrate_network
+from students.clips import Clips, Example, cache, check_disk, examples, write_split
+from students.configuration import NO_PART, resolved
+from students.hints import embeddings_of, objective_of
+from students.network import StudentNetwork
+from students.passes import FOLDER, keep_passes
 from students.weighting import weights_by_spread
 
 #: Clips that travel with a run for the exporter, at most.
 TRAVELLING = 400
-
-#: Arguments that do not decide the outcome, and those that `config.yaml` tells otherwise.
-_NO_PART_OF_CONFIG = ("labels", "output", "export_check", "open_teacher", "tensorboard", "workers",
-                      "require_licence")  # fmt: skip
 
 #: Tries to export an untrained network, so that what cannot be exported is known before the hours of training.
 ExportCheck = Callable[[nn.Module, str], None]
@@ -71,6 +62,10 @@ def train_student(
     mixup: float = Augmentation.mixup,
     online: bool = False,
     weight_by_spread: bool = False,
+    annotated_passes: int = 0,
+    match_embedding: float = 0.0,
+    relational: float = 0.0,
+    calibrate: bool = False,
     require_licence: str | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -90,6 +85,9 @@ def train_student(
     require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not exceed.
     weight_by_spread: clips count the more, axis by axis, the surer the teacher was of them (`students.weighting`).
     online: the tables' teacher, opened by `open_teacher`, annotates the voices as training changes and mixes them.
+    annotated_passes: so many passes are annotated online and kept on disk, later ones take their voices; 0: all are.
+    match_embedding, relational: weights of the hints (`distill.learning.objective`) beside the answers' loss; 0: off.
+    calibrate: at the end a line an axis puts the answers on the teacher's scale (`students.calibration`).
 
     Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, axes, derived, split, n, teacher, licence,
     data_licence, seconds}, on held-out speakers, against the teacher.
@@ -100,12 +98,14 @@ def train_student(
     """
     output = Path(output)
     audio, noise, rir = (None if path is None else Path(path) for path in (audio, noise, rir))
-    given = {key: value for key, value in locals().items() if key not in _NO_PART_OF_CONFIG}
+    given = {key: value for key, value in locals().items() if key not in NO_PART}
     tables = [table.read(Path(folder)) for folder in ([labels] if isinstance(labels, (str, Path)) else labels)]
     for label in tables:
         table.check_info(label.folder, label.info, table.REQUIRED_TO_TEACH)
     weights = weights_by_spread(tables) if weight_by_spread else None
-    config = _config(given, tables, weights)
+    wanted = {"match_embedding": match_embedding, "relational": relational}
+    embeddings = None if online else embeddings_of(tables, **wanted)
+    config = resolved(given, tables, weights, embeddings)
     require(require_licence, {"the student": config["licence"], "what it learns from": config["data_licence"]})
     with sole_writer(output):
         runs.begin(output, config)
@@ -121,68 +121,27 @@ def train_student(
         number = choose_precision(precision, where, reduced_on_cpu=network.reduced_on_cpu)
         computed = {"device": where.type, "precision": str(number).removeprefix("torch.")}
         around = _around(noise, rir, seed)
-        clips, kept, held = _data(tables, weights, audio, speaker_from, output, seed)
+        clips, kept, held = _data(tables, weights, embeddings, audio, speaker_from, output, seed)
         say(f"{arch} on {where.type} in {computed['precision']}: {len(clips)} clips, {held.sum()} held out")
+        how, train = replace(ONLINE if online else Augmentation(), mixup=mixup), np.flatnonzero(~held)
+        passes = None
+        if annotated_passes:
+            passes = keep_passes(output, annotated_passes, config, clips, kept, train, how.speed_range[0])
         batches = TrainingBatches(
-            clips, np.flatnonzero(~held), around,
-            augmentation=replace(ONLINE if online else Augmentation(), mixup=mixup), batch_size=batch_size,
-            longest=longest, seed=seed, workers=workers, annotator=annotator,
+            clips, train, around, augmentation=how, batch_size=batch_size, longest=longest, seed=seed, workers=workers,
+            annotator=annotator, embeddings=any(wanted.values()), kept=passes,
         )  # fmt: skip
+        objective = objective_of(LOSSES[loss], network, clips, train, annotator, seed=seed, **wanted)
         network.start_near(_mean_target(clips.targets[~held]))
         model = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         keep_freed_memory()
         share_cores(workers)
         trained = fit(
-            model, batches, lambda: clean_batches(clips, np.flatnonzero(held), batch_size), loss=LOSSES[loss],
+            model, batches, lambda: clean_batches(clips, np.flatnonzero(held), batch_size), objective=objective,
             schedule=Schedule(config["epochs"], max_minutes, config["learning_rate"]), folder=output, device=where,
             precision=number, log=_tensorboard(output) if tensorboard else lambda _: None,
         )  # fmt: skip
         return _finish(output, arch, trained, clips, kept, held, config, computed)
-
-
-def _config(
-    given: Mapping[str, Any], tables: Sequence[table.LabelTable], weights: Sequence[np.ndarray] | None
-) -> dict[str, Any]:
-    """Everything that decides the outcome, resolved, and what the chain needs to know of the labels."""
-    config = {key: value.resolve().as_posix() if isinstance(value, Path) else value for key, value in given.items()}
-    if config["epochs"] is None and config["max_minutes"] is None:
-        config["epochs"] = 30
-    if config["loss"] not in LOSSES:
-        raise DistillError(f"--loss {config['loss']}: there are {', '.join(LOSSES)}")
-    network = catalogue.build(config["arch"])  # an unknown one is refused before the run folder is begun
-    if config["learning_rate"] is None:
-        config["learning_rate"] = network.learning_rate
-    config["labels"] = [label.folder.resolve().as_posix() for label in tables]
-    config["labels_sha256"] = [label.digest() for label in tables]
-    if weights is None:
-        del config["weight_by_spread"]  # a run of before, which knows nothing of it, goes on
-    else:
-        config["weights_sha256"] = hashlib.sha256(np.concatenate(weights).tobytes()).hexdigest()
-    config["axes"] = [axis for axis in AXES if all(axis in label.info["axes"] for label in tables)]
-    if not config["axes"]:
-        raise DistillError("the label tables have no axis in common; train on them one at a time")
-    config["derived"] = [axis for axis in AXES if any(axis in label.info["derived"] for label in tables)]
-    config["teacher"] = "; ".join(dict.fromkeys(label.info["teacher"]["name"] for label in tables))
-    config["range"] = tables[0].info["teacher"]["range"]
-    return {**config, **_licences(tables)}
-
-
-def _licences(tables: Sequence[table.LabelTable]) -> dict[str, Any]:
-    """The student's licence is its strictest parent's; its data are the teacher's and what the teacher labelled."""
-    lineage = []
-    for label in tables:
-        card = label.info["teacher"]
-        lineage.append(
-            {"role": "teacher", **{key: card[key] for key in ("name", "revision", "licence", "data_licence")}}
-        )
-        audio = {"role": "audio", "name": Path(label.info["root"]).name, "revision": None}
-        lineage.append({**audio, "licence": None, "data_licence": label.info["audio_licence"]})
-    unique = list({str(entry): entry for entry in lineage}.values())
-    return {
-        "licence": strictest(entry["licence"] for entry in unique if entry["licence"]),
-        "data_licence": strictest(entry["data_licence"] for entry in unique),
-        "lineage": unique,
-    }
 
 
 def _check_before(
@@ -217,6 +176,7 @@ def _annotator(tables: Sequence[table.LabelTable], open_teacher: Callable[[str],
 def _data(
     tables: Sequence[table.LabelTable],
     weights: Sequence[np.ndarray] | None,
+    embeddings: Sequence[np.ndarray] | None,
     audio: Path | None,
     speaker_from: str | None,
     output: Path,
@@ -225,7 +185,8 @@ def _data(
     chosen: list[Example] = []
     for number, label in enumerate(tables):
         groups = groups_of(label.column("file"), label.column("speaker"), speaker_from)
-        chosen += examples(label, audio, groups, None if weights is None else weights[number])
+        beside = (None if rows is None else rows[number] for rows in (weights, embeddings))
+        chosen += examples(label, audio, groups, *beside)
     held = held_out([example.group for example in chosen], seed=seed)
     out = {example.group for example, is_out in zip(chosen, held, strict=True) if is_out}
     clips, kept = cache(chosen, output / "cache")
@@ -252,6 +213,7 @@ def _finish(
 
     model = catalogue.build(arch)
     model.load_state_dict(weights)
+    lines = _calibrated(model, clips, np.flatnonzero(~held)) if config.get("calibrate") else {}
     predicted, target = answers(model, clean_batches(clips, np.flatnonzero(held), 32), torch.device("cpu"))
     runs.write_clips(output, _travelling(clips, kept, held))
     with whole(output / runs.WEIGHTS) as beside:
@@ -262,11 +224,20 @@ def _finish(
         "split": write_split(output, kept, held), "n": scores["n"], "teacher": config["teacher"],
         "licence": config["licence"], "data_licence": config["data_licence"],
         "seconds": last["seconds"], "epochs": last["epoch"],
-        "figures": asdict(catalogue.figures(arch)), **computed,
+        "figures": asdict(catalogue.figures(arch)), **computed, **lines,
     }  # fmt: skip
     write_json(output / runs.RESULT, result)
-    shutil.rmtree(output / "cache")
+    for made_for_training in ("cache", FOLDER):
+        if (output / made_for_training).exists():
+            shutil.rmtree(output / made_for_training)
     return result
+
+
+def _calibrated(model: StudentNetwork, clips: Clips, train: np.ndarray) -> dict[str, Any]:
+    lines = calibrate_network(model, clean_batches(clips, train, 32))
+    told = ", ".join(f"{axis} {line['slope']:.2f} x {line['offset']:+.2f}" for axis, line in lines.items())
+    say(f"calibrated on {len(train)} training clips: {told}")
+    return {"calibration": lines}
 
 
 def _mean_target(targets: np.ndarray) -> Tensor:

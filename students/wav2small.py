@@ -53,14 +53,11 @@ class Wav2Small(Vgg7):
         self.attention = TimeSoftmaxPooling(channels * halved(mels))
         self.head = nn.Linear(channels * halved(mels), len(AXES))
 
-    def forward(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """pcm: float32 [batch, samples] -> float32 [batch, 3].
-
-        lengths: [batch] in samples; what stands behind them never changes the answer. None: no padding.
-        """
+    def pooled(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """pcm: float32 [batch, samples] -> float32 [batch, width]; lengths: as of `PooledNetwork`."""
         x, tokens = self.features(pcm, lengths)
-        adv: Tensor = self.head(self.attention(x.transpose(1, 2).flatten(2), tokens))
-        return adv
+        features: Tensor = self.attention(x.transpose(1, 2).flatten(2), tokens)
+        return features
 
 
 class Wav2Small17K(Vgg7):
@@ -79,14 +76,11 @@ class Wav2Small17K(Vgg7):
         self.gram = GramBeside()
         self.head = nn.Linear(channels * (halved(mels) + channels), len(AXES))
 
-    def forward(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """pcm: float32 [batch, samples] -> float32 [batch, 3].
-
-        lengths: [batch] in samples; what stands behind them never changes the answer. None: no padding.
-        """
+    def pooled(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """pcm: float32 [batch, samples] -> float32 [batch, width]; lengths: as of `PooledNetwork`."""
         x, tokens = self.features(pcm, lengths)
-        adv: Tensor = self.head(self.gram(self.attention(x, tokens)).flatten(1))
-        return adv
+        features: Tensor = self.gram(self.attention(x, tokens)).flatten(1)
+        return features
 
 
 #: Channels that a vector unit takes at once: training at 13 is about half as fast as at 16.

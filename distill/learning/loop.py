@@ -18,13 +18,11 @@ from torch.optim.swa_utils import AveragedModel
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.files import plain, whole
-from distill.learning.loss import Loss
+from distill.learning.batch import Batch
+from distill.learning.network import PooledNetwork
+from distill.learning.objective import Objective
 from distill.metrics import answered, ccc
 from distill.progress import Progress, duration, say
-
-#: A batch: pcm [batch, samples], lengths [batch] in samples, targets [batch, 3] (NaN: unknown), and, in training where
-#: clips do not count alike, their weights [batch, 3].
-Batch = tuple[Tensor, ...]
 
 
 class Batches(Protocol):
@@ -69,7 +67,8 @@ class Schedule:
 class State:
     """Everything that a resumed run must have back."""
 
-    model: nn.Module
+    model: PooledNetwork
+    objective: Objective
     average: AveragedModel
     optimiser: torch.optim.Optimizer
     epoch: int = 0
@@ -80,11 +79,11 @@ class State:
 
 
 def fit(
-    model: nn.Module,
+    model: PooledNetwork,
     batches: Batches,
     held_out: Callable[[], Iterable[Batch]],
     *,
-    loss: Loss,
+    objective: Objective,
     schedule: Schedule,
     folder: Path,
     device: torch.device,
@@ -99,8 +98,8 @@ def fit(
     Raises:
         DistillError: the loss is no longer a number.
     """
-    state = _resumed(folder, _fresh(model.to(device), schedule), device)
-    training = _Training(state, batches, loss, schedule, device, precision)
+    state = _resumed(folder, _fresh(model.to(device), objective.to(device), schedule), device)
+    training = _Training(state, batches, schedule, device, precision)
     with Progress("training", training.steps_in_all(), "steps") as progress:
         progress.advance(state.step)
         while training.fraction() < 1:
@@ -124,7 +123,7 @@ def agreement_per_axis(model: nn.Module, batches: Iterable[Batch], device: torch
 def answers(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """The model's answers and the targets: two float32 [n, 3]. In float32 and evaluation mode."""
     model.eval()
-    pairs = [(model(pcm.to(device), lengths.to(device)).cpu(), target) for pcm, lengths, target in batches]
+    pairs = [(model(batch.pcm.to(device), batch.lengths.to(device)).cpu(), batch.target) for batch in batches]
     predicted, target = (torch.cat(side).float().numpy() for side in zip(*pairs, strict=True))
     return predicted, target
 
@@ -133,10 +132,9 @@ class _Training:
     """Epochs and steps, on the clock of all sessions together."""
 
     def __init__(
-        self, state: State, batches: Batches, loss: Loss, schedule: Schedule, device: torch.device,
-        precision: torch.dtype,
-    ) -> None:  # fmt: skip
-        self.state, self.batches, self.loss, self.schedule = state, batches, loss, schedule
+        self, state: State, batches: Batches, schedule: Schedule, device: torch.device, precision: torch.dtype
+    ) -> None:
+        self.state, self.batches, self.schedule = state, batches, schedule
         self.device, self.precision = device, precision
         self._started = time.monotonic() - state.seconds
 
@@ -158,7 +156,7 @@ class _Training:
             rate = self.schedule.rate(self.fraction())
             losses.append(self.step(batch, rate))
             self.state.seconds = time.monotonic() - self._started
-            seconds = float(batch[1].sum()) / SAMPLING_RATE
+            seconds = float(batch.lengths.sum()) / SAMPLING_RATE
             audio += seconds
             progress.total = self.steps_in_all()
             progress.advance(audio_seconds=seconds)
@@ -170,15 +168,16 @@ class _Training:
     def step(self, batch: Batch, rate: float) -> float:
         """One update of the weights and of their average; returns the loss."""
         state = self.state
-        pcm, lengths, target, *weight = (part.to(self.device, non_blocking=True) for part in batch)
+        batch = batch.to(self.device)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         state.model.train()
         state.optimiser.zero_grad(set_to_none=True)
-        ragged = bool((lengths != pcm.shape[1]).any())
+        ragged = bool((batch.lengths != batch.pcm.shape[1]).any())
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            predicted = state.model(pcm, lengths if ragged else None)
-        value = self.loss(predicted.float(), target, *weight)
+            features = state.model.pooled(batch.pcm, batch.lengths if ragged else None)
+            predicted = state.model.head(features)
+        value: Tensor = state.objective(features.float(), predicted.float(), batch)
         if not torch.isfinite(value):
             raise DistillError(f"the loss is {value.item()} at step {state.step}; try a lower --learning-rate")
         value.backward()  # type: ignore[no-untyped-call]
@@ -193,12 +192,13 @@ def _trainable(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _fresh(model: nn.Module, schedule: Schedule) -> State:
+def _fresh(model: PooledNetwork, objective: Objective, schedule: Schedule) -> State:
     average = AveragedModel(model, avg_fn=_warming_average(schedule.average_decay), use_buffers=True)
     optimiser = torch.optim.AdamW(
-        _trainable(model), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.98)
-    )
-    return State(model, average, optimiser)
+        [*_trainable(model), *_trainable(objective)],
+        lr=schedule.learning_rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.98),
+    )  # fmt: skip
+    return State(model, objective, average, optimiser)
 
 
 def _warming_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -230,6 +230,7 @@ def _checkpoint(folder: Path) -> Path:
 def _save(state: State, folder: Path) -> None:
     saved = {
         "model": state.model.state_dict(), "average": state.average.state_dict(),
+        "objective": state.objective.state_dict(),
         "optimiser": state.optimiser.state_dict(), "epoch": state.epoch, "step": state.step,
         "seconds": state.seconds, "best": state.best, "best_weights": state.best_weights,
     }  # fmt: skip
@@ -248,6 +249,7 @@ def _resumed(folder: Path, state: State, device: torch.device) -> State:
         raise DistillError(f"{path}: cannot be read ({reason}); remove it to begin anew") from None
     state.model.load_state_dict(saved["model"])
     state.average.load_state_dict(saved["average"])
+    state.objective.load_state_dict(saved.get("objective", {}))  # runs of before had nothing to learn in it
     state.optimiser.load_state_dict(saved["optimiser"])
     state.epoch, state.step, state.seconds = saved["epoch"], saved["step"], saved["seconds"]
     state.best, state.best_weights = saved["best"], {name: value.cpu() for name, value in saved["best_weights"].items()}

@@ -13,9 +13,12 @@ from torch import nn
 
 from distill.errors import DistillError
 from distill.learning import loop
+from distill.learning.batch import Batch
 from distill.learning.device import choose_device, choose_precision
 from distill.learning.loop import Schedule, agreement_per_axis, fit
 from distill.learning.loss import LOSSES, ccc_and_mse_loss, ccc_loss, mse_loss
+from distill.learning.network import PooledNetwork
+from distill.learning.objective import Objective
 from distill.learning.splits import groups_of, held_out
 
 CPU = torch.device("cpu")
@@ -155,15 +158,15 @@ def test_one_of_several_gpus_is_chosen_by_its_number(monkeypatch):
         choose_device("cuda:2")
 
 
-class Means(nn.Module):
+class Means(PooledNetwork):
     """A linear map of a clip's first two samples."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(2, 3)
+        self.head = nn.Linear(2, 3)
 
-    def forward(self, pcm, lengths=None):
-        return self.linear(pcm[:, :2])
+    def pooled(self, pcm, lengths=None):
+        return pcm[:, :2]
 
 
 class Drawn:
@@ -176,13 +179,15 @@ class Drawn:
         rng = np.random.default_rng(epoch)
         for _ in range(4):
             pcm = torch.tensor(rng.normal(size=(16, 2)), dtype=torch.float32)
-            yield pcm, torch.full((16,), 16_000), pcm @ torch.tensor([[0.2, 0.0, 0.1], [0.0, 0.3, -0.1]]) + 0.5
+            target = pcm @ torch.tensor([[0.2, 0.0, 0.1], [0.0, 0.3, -0.1]]) + 0.5
+            yield Batch(pcm, torch.full((16,), 16_000), target)
 
 
-def train(folder, *, epochs=6, batches=None, log=lambda _: None, **schedule):
+def train(folder, *, epochs=6, batches=None, objective=None, log=lambda _: None, **schedule):
     torch.manual_seed(0)
     return fit(
-        Means(), batches or Drawn(), lambda: Drawn()(999), loss=ccc_loss, folder=folder, device=CPU, log=log,
+        Means(), batches or Drawn(), lambda: Drawn()(999), folder=folder, device=CPU, log=log,
+        objective=objective or Objective(ccc_loss),
         schedule=Schedule(epochs=epochs, minutes=None, learning_rate=0.1, **schedule),
     )  # fmt: skip
 
@@ -254,8 +259,8 @@ def test_damaged_checkpoint_is_one_line(tmp_path):
 def test_loss_that_is_nan_stops_with_one_line(tmp_path):
     class Broken(Drawn):
         def __call__(self, epoch):
-            for pcm, lengths, target in super().__call__(epoch):
-                yield pcm * float("nan"), lengths, target
+            for batch in super().__call__(epoch):
+                yield batch._replace(pcm=batch.pcm * float("nan"))
 
     with pytest.raises(DistillError, match=r"^the loss is nan at step 0; try a lower --learning-rate$"):
         train(tmp_path, batches=Broken())
@@ -263,17 +268,17 @@ def test_loss_that_is_nan_stops_with_one_line(tmp_path):
 
 
 def test_best_weights_are_kept_not_the_last(tmp_path):
-    state = loop._fresh(Means(), Schedule(epochs=1, minutes=None))
+    state = loop._fresh(Means(), Objective(ccc_loss), Schedule(epochs=1, minutes=None))
     for score, constant in ((0.1, 1.0), (0.7, 2.0), (0.4, 3.0)):
-        nn.init.constant_(state.average.module.linear.bias, constant)
+        nn.init.constant_(state.average.module.head.bias, constant)
         loop._keep_best(state, {"arousal": score, "valence": score})
-    assert state.best == pytest.approx(0.7) and state.best_weights["linear.bias"].tolist() == [2.0] * 3
+    assert state.best == pytest.approx(0.7) and state.best_weights["head.bias"].tolist() == [2.0] * 3
 
 
 @pytest.mark.parametrize("scores", [[math.nan, 0.3], [0.0, 0.0], [math.nan, math.nan]])
 def test_later_weights_win_where_scores_do_not_decide(scores):
-    state = loop._fresh(Means(), Schedule(epochs=1, minutes=None))
+    state = loop._fresh(Means(), Objective(ccc_loss), Schedule(epochs=1, minutes=None))
     for constant, score in enumerate(scores):
-        nn.init.constant_(state.average.module.linear.bias, constant)
+        nn.init.constant_(state.average.module.head.bias, constant)
         loop._keep_best(state, {"arousal": score})
-    assert state.best_weights["linear.bias"].tolist() == [1.0] * 3
+    assert state.best_weights["head.bias"].tolist() == [1.0] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,19 @@ TEACHER = {
 
 @pytest.fixture(scope="session")
 def make_labels() -> MakeLabels:
-    """make_labels(folder, clips=12, speakers=6, axes=AXES, constant=None) -> the label table, audio beside it."""
+    """make_labels(folder, clips=12, speakers=6, axes=AXES, constant=None, dimensions=0) -> the label table, audio
+    beside it; dimensions: of the teacher's embedding, 0: none."""
     return _make_labels
 
 
 def _make_labels(
     folder: Path, *, clips: int = 12, speakers: int | None = 6, axes: tuple[str, ...] = AXES,
-    constant: str | None = None,
+    constant: str | None = None, dimensions: int = 0,
 ) -> Path:  # fmt: skip
     rng = np.random.default_rng(5)
     rows = [_row(folder / "audio", number, speakers, axes, constant, rng) for number in range(clips)]
+    if dimensions:
+        rows = [replace(row, embedding=_embedding(row, dimensions)) for row in rows]
     table.write_part(folder / "labels", "0", rows)
     info = {"complete": True, "root": (folder / "audio").as_posix(), "audio_licence": "CC0-1.0", "teacher": TEACHER}
     table.write_info(folder / "labels", {**info, "axes": list(axes), "derived": ["dominance"]})
@@ -51,6 +55,15 @@ def _row(
     stat, columns = (root / name).stat(), {"speaker": f"s{number % speakers}"} if speakers else {}
     key = (name, 0.0, seconds, digest(read(root / name)))
     return table.Row(*key, tuple(adv), (None,) * 3, stat.st_size, stat.st_mtime_ns, columns)
+
+
+def _embedding(row: table.Row, dimensions: int) -> np.ndarray:
+    """A linear map of the answers, each dimension at its own scale; the last one is the same for every clip."""
+    rng = np.random.default_rng(dimensions)
+    matrix = (
+        rng.normal(size=(3, dimensions)) * np.geomspace(0.1, 10, dimensions) * (np.arange(dimensions) < dimensions - 1)
+    )
+    return np.asarray(np.array(row.adv, np.float64) @ matrix, np.float16)
 
 
 def _shaped_noise(rng: Any, seconds: float, dark: float, pulse: float) -> np.ndarray:

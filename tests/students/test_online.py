@@ -14,7 +14,9 @@ from distill.annotation import AXES, Annotation, TeacherCard
 from distill.audio import Span, digest, read
 from distill.errors import DistillError
 from distill.perturb import surroundings
-from students.data import ONLINE, Augmentation, Clips, Example, TrainingBatches, annotated, cache
+from students.augmentation import ONLINE, Augmentation
+from students.batches import TrainingBatches, annotated
+from students.clips import Clips, Example, cache
 from students.training import train_student
 
 CARD = TeacherCard(
@@ -61,25 +63,25 @@ VOICE_ONLY = replace(ONLINE, noise=0.0, room=0.0, speed=1.0, equaliser=1.0, mixu
 def test_the_teacher_answers_the_changed_and_mixed_voice(clips: Clips) -> None:
     """As loud as it was recorded, with a peak of 0.5; a teacher may hear the level, which the student divides out."""
     assert clips.peaks == pytest.approx(0.5, rel=1e-3)
-    for pcm, lengths, targets in batches(clips, VOICE_ONLY)(0):
-        for signal, length, target in zip(pcm.numpy(), lengths, targets.numpy(), strict=True):
+    for batch in batches(clips, VOICE_ONLY)(0):
+        for signal, length, target in zip(batch.pcm.numpy(), batch.lengths, batch.target.numpy(), strict=True):
             assert target == pytest.approx(measured(0.5 * signal[:length]), rel=1e-3)
 
 
 def test_noise_and_room_come_after_the_answer(clips: Clips) -> None:
     loud = replace(VOICE_ONLY, noise=1.0, room=1.0, snr_db=(0.0, 0.0))
-    wet, _, heard = next(iter(batches(clips, loud)(0)))
-    assert not np.allclose(heard.numpy()[:, 0], wet.abs().mean(1), rtol=0.05)
+    batch = next(iter(batches(clips, loud)(0)))
+    assert not np.allclose(batch.target.numpy()[:, 0], batch.pcm.abs().mean(1), rtol=0.05)
 
 
 def test_without_a_teacher_the_targets_are_the_tables(clips: Clips) -> None:
-    assert all((targets == 0).all() for _, _, targets in batches(clips, VOICE_ONLY, annotator=None)(0))
+    assert all((batch.target == 0).all() for batch in batches(clips, VOICE_ONLY, annotator=None)(0))
 
 
 def test_a_clip_that_says_nothing_is_left_out_of_the_loss() -> None:
     rng = np.random.default_rng(0)
     voice, silence, blip = rng.normal(0, 0.1, 8000), np.zeros(8000), rng.normal(0, 0.1, 800)
-    adv = annotated([signal.astype(np.float32) for signal in (voice, silence, blip)], Level())
+    adv = annotated([signal.astype(np.float32) for signal in (voice, silence, blip)], Level()).adv
     assert np.isfinite(adv[0]).all()
     assert np.isnan(adv[1:]).all()
 

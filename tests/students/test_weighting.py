@@ -14,8 +14,10 @@ from distill import runs, table
 from distill.errors import DistillError
 from distill.learning.loss import LOSSES, mse_loss
 from distill.perturb import surroundings
-from students import training
-from students.data import Augmentation, Clips, TrainingBatches
+from students.augmentation import Augmentation
+from students.batches import TrainingBatches
+from students.clips import Clips
+from students.configuration import resolved
 from students.training import train_student
 from students.weighting import weights_by_spread
 
@@ -104,10 +106,10 @@ def test_batches_carry_the_weights_through_mixup_by_share() -> None:
     targets = np.random.default_rng(0)
     targets.integers(-9000, 9000, 16_000)
     weighted = batches(targets.random((8, 3)).astype(np.float32), 1.0)  # the very targets: mixed alike, they stay so
-    assert [len(batch) for batch in plain] == [3, 3]
+    assert len(plain) == 2 and all(batch.weight is None for batch in plain)
     for before, after in zip(plain, weighted, strict=True):
-        assert all(torch.equal(one, other) for one, other in zip(before, after[:3], strict=True))
-        assert torch.equal(after[2], after[3])
+        assert torch.equal(before.pcm, after.pcm) and torch.equal(before.target, after.target)
+        assert torch.equal(after.target, after.weight)
 
 
 def test_training_hands_the_weights_to_the_loss(
@@ -129,8 +131,9 @@ def test_training_hands_the_weights_to_the_loss(
 
 def test_a_run_without_weights_is_configured_as_before(make_labels: Any, tmp_path: Path) -> None:
     given = {"epochs": 1, "max_minutes": None, "loss": "ccc", "arch": "wav2small", "learning_rate": None}
-    config = training._config({**given, "weight_by_spread": False}, [table.read(make_labels(tmp_path))], None)
-    assert not {"weight_by_spread", "weights_sha256"} & set(config)
+    unused = {"weight_by_spread": False, "match_embedding": 0.0, "relational": 0.0}
+    config = resolved({**given, **unused}, [table.read(make_labels(tmp_path))], None, None)
+    assert not {*unused, "weights_sha256", "embeddings_sha256"} & set(config)
 
 
 def test_a_table_without_spread_is_refused_before_the_run_is_begun(make_labels: Any, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from distill import table
 from distill.errors import Refused
-from students.data import _signal_or_reason, examples
+from students.clips import _signal_or_reason, examples
 from teacher.labelling import label
 from tests.distill.test_tars import packed, sound
 

@@ -1,0 +1,27 @@
+"""What one step of training sees."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Clips and what is known of them.
+
+    pcm: float32 [batch, samples] at 16 kHz; lengths: [batch] in samples; target: float32 [batch, 3], NaN where unknown.
+    weight: float32 [batch, 3], how much each counts in the loss, or None where all count alike.
+    embedding: float32 [batch, dimensions], the teacher's, a row of NaN where it is unknown, or None.
+    """
+
+    pcm: Tensor
+    lengths: Tensor
+    target: Tensor
+    weight: Tensor | None = None
+    embedding: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in self))  # type: ignore[arg-type]

@@ -1,0 +1,111 @@
+"""What training does to a clip: first to its voice, of which a teacher may be asked, then to what surrounds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from distill.perturb import Surroundings, add_noise, change_speed, equalise, excerpt, level, reverberate
+from students.clips import Clips
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often each perturbation is drawn for a clip (speed and crop: for a batch), and how strong it may be."""
+
+    mixup: float = 0.2
+    noise: float = 0.4
+    room: float = 0.2
+    speed: float = 0.2
+    equaliser: float = 0.0
+    crop: float = 0.3
+    snr_db: tuple[float, float] = (5.0, 30.0)
+    speed_range: tuple[float, float] = (0.95, 1.05)
+    equaliser_db: tuple[float, float] = (-6.0, 6.0)
+    shortest_crop: float = 0.8
+    gain_db: tuple[float, float] = (-20.0, 10.0)
+
+
+#: With the teacher in the loop the answer is known for whatever is done to a voice, so more may be done to it.
+ONLINE = Augmentation(noise=0.3, room=0.1, speed=0.6, speed_range=(0.8, 1.25), equaliser=0.5)
+
+
+class Voice(NamedTuple):
+    """A clip as it was changed and mixed, and what its table teaches of it.
+
+    signal: float32 [samples], peak about 1; target, weight: float32 [3], mixed by the share of the amplitudes.
+    embedding: float16 [dimensions]; NaN for a mixed voice, since nobody has heard it.
+    """
+
+    signal: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray | None
+    embedding: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class VoiceChanger:
+    """Draws voices from clips. longest: samples, longer clips are cut at random."""
+
+    clips: Clips
+    augmentation: Augmentation
+    longest: int
+
+    def voices(self, members: np.ndarray, rng: np.random.Generator) -> list[Voice]:
+        """The clips of a batch at a drawn speed, all of one length, some of them mixed."""
+        drawn = [self._voice(index, signal) for index, signal in self._dry(members, rng)]
+        return [self._mixed(drawn, position, rng) for position in range(len(drawn))]
+
+    def _voice(self, index: int, signal: np.ndarray) -> Voice:
+        clips = self.clips
+        beside = (None if rows is None else rows[index] for rows in (clips.weights, clips.embeddings))
+        return Voice(signal, clips.targets[index], *beside)
+
+    def _dry(self, members: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
+        """The clips at drawn speeds, all cut to one length: a batch without padding needs no mask, which would cost
+        a third of the step."""
+        how = self.augmentation
+        signals = [self.clips.signal(index) for index in members]
+        # One speed a batch: clips of one length stay so, and little is cut off.
+        speed = rng.uniform(*how.speed_range) if rng.random() < how.speed else 1.0
+        signals = [self._coloured(signal, speed, rng) for signal in signals]
+        samples = min(self.longest, *map(len, signals))
+        if rng.random() < how.crop:
+            samples = int(samples * rng.uniform(how.shortest_crop, 1))
+        yield from ((index, excerpt(signal, samples, rng)) for index, signal in zip(members, signals, strict=True))
+
+    def _coloured(self, signal: np.ndarray, speed: float, rng: np.random.Generator) -> np.ndarray:
+        how = self.augmentation
+        signal = signal if speed == 1.0 else change_speed(signal, speed)
+        return equalise(signal, rng.uniform(*how.equaliser_db, 6)) if rng.random() < how.equaliser else signal
+
+    def _mixed(self, drawn: list[Voice], position: int, rng: np.random.Generator) -> Voice:
+        """Waveform mixup at a random ratio of levels."""
+        voice = drawn[position]
+        if rng.random() >= self.augmentation.mixup:
+            return voice
+        other = drawn[int(rng.integers(len(drawn)))]
+        share = float(rng.beta(0.5, 0.5))
+        share = max(share, 1 - share)
+        blend = excerpt(other.signal, len(voice.signal), rng) * (level(voice.signal) / level(other.signal))
+        mixed = share * voice.signal + (1 - share) * blend
+        return Voice(
+            signal=mixed.astype(np.float32),
+            target=share * voice.target + (1 - share) * other.target,
+            weight=None if voice.weight is None or other.weight is None
+            else share * voice.weight + (1 - share) * other.weight,
+            embedding=None if voice.embedding is None else np.full_like(voice.embedding, np.nan),
+        )  # fmt: skip
+
+
+def surrounded(signal: np.ndarray, how: Augmentation, around: Surroundings, rng: np.random.Generator) -> np.ndarray:
+    """A voice [samples] in a drawn room, with drawn noise, at a drawn level."""
+    if rng.random() < how.room:
+        signal = reverberate(signal, around.rooms[int(rng.integers(len(around.rooms)))])
+    if rng.random() < how.noise:
+        noise = excerpt(around.noises[int(rng.integers(len(around.noises)))], len(signal), rng)
+        signal = add_noise(signal, noise, rng.uniform(*how.snr_db))
+    return (signal * 10 ** (rng.uniform(*how.gain_db) / 20)).astype(np.float32)

@@ -1,0 +1,155 @@
+"""Training batches: clips drawn anew in every epoch, by table or teacher taught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from distill.annotation import AXES, Annotation, Annotator
+from distill.audio import SAMPLING_RATE, padded, reject_unusable
+from distill.errors import AudioError
+from distill.learning.batch import Batch
+from distill.perturb import Surroundings
+from students.augmentation import Augmentation, VoiceChanger, surrounded
+from students.clips import Clips
+from students.passes import KeptPasses
+
+#: Sets the draws of what surrounds a kept voice apart from those of the voice itself.
+_SURROUNDINGS = 1
+
+
+class TrainingBatches:
+    """Batches of an epoch: clips of like length together, perturbed by draws that seed, epoch and batch alone decide.
+
+    batch_size: clips a batch; longest: seconds, longer clips are cut at random; workers: processes that prepare ahead.
+    annotator: a teacher that answers the voice as it was changed and mixed, before noise and room are laid over it;
+    without one the targets are the table's. embeddings: whether the annotator's embeddings come with its answers.
+    kept: where its answers and the voices of the first passes are kept for the later ones, which surround them anew.
+    """
+
+    def __init__(
+        self, clips: Clips, chosen: np.ndarray, around: Surroundings, *, augmentation: Augmentation, batch_size: int,
+        longest: float, seed: int, workers: int, annotator: Annotator | None = None, embeddings: bool = False,
+        kept: KeptPasses | None = None,
+    ) -> None:  # fmt: skip
+        self.clips, self.chosen, self.batch_size, self.seed, self.workers = clips, chosen, batch_size, seed, workers
+        changer = VoiceChanger(clips, augmentation, int(longest * SAMPLING_RATE))
+        self._drawing, self._kept = _Drawing(changer, around, seed, annotator, embeddings, kept), kept
+
+    def __len__(self) -> int:
+        return len(self.chosen) // self.batch_size or 1
+
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        drawn = _EpochBatches(self._drawing, epoch, self._order(self._kept.of(epoch) if self._kept else epoch))
+        # In order whatever the number of workers: a resumed run sees what an undisturbed one saw.
+        yield from DataLoader(
+            drawn, batch_size=None, shuffle=False, num_workers=self.workers, prefetch_factor=8 if self.workers else None
+        )
+
+    def _order(self, epoch: int) -> list[np.ndarray]:
+        rng = np.random.default_rng([self.seed, epoch])
+        shuffled = rng.permutation(self.chosen)[: len(self) * self.batch_size]
+        lengths = self.clips.lengths
+        like = [
+            block[np.argsort(lengths[block], kind="stable")]
+            for block in np.array_split(shuffled, max(1, len(shuffled) // (16 * self.batch_size)))
+        ]
+        batches = np.array_split(np.concatenate(like), len(self))
+        return [batches[index] for index in rng.permutation(len(batches))]
+
+
+class _EpochBatches(Dataset[Batch]):
+    def __init__(self, drawing: _Drawing, epoch: int, order: list[np.ndarray]) -> None:
+        self._drawing, self._epoch, self._order = drawing, epoch, order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, number: int) -> Batch:
+        return self._drawing.batch(self._order[number], self._epoch, number)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    changer: VoiceChanger
+    around: Surroundings
+    seed: int
+    annotator: Annotator | None
+    embeddings: bool
+    kept: KeptPasses | None
+
+    def batch(self, members: np.ndarray, epoch: int, number: int) -> Batch:
+        rng = np.random.default_rng([self.seed, epoch, number])
+        if self.kept is None:
+            return self._surrounded(self._taught(members, rng), rng)
+        which = self.kept.of(epoch)
+        drawn_as = [self.seed, which, number]
+        voices = self.kept.voices(which, number, lambda: self._taught(members, np.random.default_rng(drawn_as)))
+        return self._surrounded(voices, np.random.default_rng([self.seed, epoch, number, _SURROUNDINGS]))
+
+    def _surrounded(self, voices: Batch, rng: np.random.Generator) -> Batch:
+        signals = [surrounded(signal, self.changer.augmentation, self.around, rng) for signal in voices.pcm.numpy()]
+        return voices._replace(pcm=torch.from_numpy(np.stack(signals)))
+
+    def _taught(self, members: np.ndarray, rng: np.random.Generator) -> Batch:
+        """Voices, and what the table or the annotator teaches of them."""
+        signals, *table = zip(*self.changer.voices(members, rng), strict=True)
+        targets, weights, embeddings = (None if rows[0] is None else rows for rows in table)
+        if self.annotator is not None:
+            # The teacher hears each voice as loud as it was: not every one divides the level out.
+            peaks = self.changer.clips.peaks[members]
+            heard = annotated([signal * peak for signal, peak in zip(signals, peaks, strict=True)], self.annotator)
+            targets, embeddings = heard.adv, heard.embedding if self.embeddings else None
+        return _batch(signals, targets, weights, embeddings)
+
+
+def annotated(signals: Sequence[np.ndarray], annotator: Annotator) -> Annotation:
+    """A teacher's answers and embeddings; rows of NaN, which losses leave out, where a clip says nothing."""
+    usable = [index for index, signal in enumerate(signals) if _says_something(signal, annotator)]
+    if not usable:
+        return Annotation(np.full((len(signals), len(AXES)), np.nan, np.float32))
+    chosen = [signals[index] for index in usable]
+    heard = annotator.annotate(padded(chosen), [len(signal) for signal in chosen], SAMPLING_RATE)
+    adv, embedding = (_spread_out(rows, usable, len(signals)) for rows in (heard.adv, heard.embedding))
+    return Annotation(adv, embedding=embedding)
+
+
+def _spread_out(rows: Any, places: Sequence[int], count: int) -> np.ndarray | None:
+    """float32 [count, n] with the rows at their places and NaN between them."""
+    if rows is None:
+        return None
+    among = np.full((count, np.shape(rows)[1]), np.nan, np.float32)
+    among[list(places)] = rows
+    return among
+
+
+def _says_something(signal: np.ndarray, annotator: Annotator) -> bool:
+    try:
+        reject_unusable(signal, annotator.card.shortest_seconds)
+    except AudioError:
+        return False
+    return True
+
+
+def clean_batches(clips: Clips, chosen: np.ndarray, batch_size: int) -> Iterator[Batch]:
+    """The chosen clips as they are, whole, the shortest first."""
+    order = chosen[np.argsort(clips.lengths[chosen], kind="stable")]
+    for members in np.array_split(order, max(1, -(-len(order) // batch_size))):
+        yield _batch([clips.signal(index) for index in members], clips.targets[members])
+
+
+def _batch(signals: Sequence[np.ndarray], targets: Any, weights: Any = None, embeddings: Any = None) -> Batch:
+    """targets, weights, embeddings: rows [batch, n], or None."""
+    lengths = torch.tensor([len(signal) for signal in signals])
+    rows = (None if given is None else _tensor(given) for given in (weights, embeddings))
+    return Batch(torch.from_numpy(padded(signals)), lengths, _tensor(targets), *rows)
+
+
+def _tensor(rows: Any) -> Tensor:
+    return torch.from_numpy(np.stack(rows).astype(np.float32))

@@ -1,0 +1,176 @@
+"""Labelled audio, decoded once into a memory map."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.audio import SAMPLING_RATE, Span, digest, read, reject_unusable
+from distill.errors import AudioError, DistillError
+from distill.files import whole, write_json
+from distill.manifest import Failure, write_failures
+from distill.progress import Progress, say
+from distill.table import LabelTable
+from students.network import SHORTEST_SECONDS
+
+#: Full scale of 16-bit audio.
+_FULL_SCALE = 32_000
+
+
+@dataclass(frozen=True)
+class Example:
+    """A labelled segment that training may use. group: what is never torn apart when clips are held out.
+    weight: how much each axis counts, float32 [3]; None: as much as that of any other.
+    embedding: the teacher's, float16 [dimensions]; None: training does without."""
+
+    root: Path
+    file: str
+    span: Span
+    sha256: str
+    adv: np.ndarray
+    group: str
+    weight: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Decoded audio in one file: 16-bit, each clip at its own scale (the student divides level out).
+
+    peaks: of each clip as it was recorded, which a teacher may hear. weights: how much each counts in the loss, float32
+    [clips, 3], or None where all count alike. embeddings: float16 [clips, dimensions], or None.
+    """
+
+    pcm: np.ndarray
+    offsets: np.ndarray
+    targets: np.ndarray
+    peaks: np.ndarray
+    weights: np.ndarray | None = None
+    embeddings: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Samples of every clip."""
+        return np.diff(self.offsets)
+
+    def signal(self, index: int) -> np.ndarray:
+        """float32 [samples], peak about 1."""
+        return from_16_bits(self.pcm[self.offsets[index] : self.offsets[index + 1]])
+
+
+def in_16_bits(signal: np.ndarray, peak: float) -> np.ndarray:
+    """A signal at full scale: float [samples] -> int16 [samples]. peak: its largest amplitude."""
+    return (signal / peak * _FULL_SCALE).astype("<i2")
+
+
+def from_16_bits(pcm: np.ndarray) -> np.ndarray:
+    """int16 -> float32, -1..1."""
+    return pcm.astype(np.float32) / _FULL_SCALE
+
+
+def examples(
+    table: LabelTable,
+    audio: Path | None,
+    groups: Sequence[str],
+    weights: np.ndarray | None = None,
+    embeddings: np.ndarray | None = None,
+) -> list[Example]:
+    """The rows of a label table as examples. groups: one name a row, from `groups_of`; weights: float32 [rows, 3];
+    embeddings: float16 [rows, dimensions]."""
+    keys = zip(*(table.column(name) for name in ("file", "start", "end", "sha256")), strict=True)
+    beside = ([None] * len(table) if rows is None else rows for rows in (weights, embeddings))
+    return [
+        Example(audio or table.root, file, Span(start, end), sha, adv, group, weight, embedding)
+        for (file, start, end, sha), adv, group, weight, embedding in zip(keys, table.adv, groups, *beside, strict=True)
+    ]
+
+
+def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]]:
+    """Decode all examples once into `folder`; returns the clips and the examples that could be read, in one order.
+
+    What cannot be read, or is no longer the audio that was labelled, is named in `folder`/../left_out.csv.
+
+    Raises:
+        DistillError: nothing can be read, or the disk is too small.
+    """
+    check_disk(folder, bytes_needed=2 * int(sum(e.span.end - e.span.start for e in chosen) * SAMPLING_RATE * 1.02))
+    folder.mkdir(parents=True, exist_ok=True)
+    kept, offsets, peaks, left_out = [], [0], [], []
+    path = folder / "pcm.s16"
+    with whole(path) as beside, beside.open("wb") as handle, Progress("decoding", len(chosen), "segments") as progress:
+        for example, signal in _decoded(chosen):
+            if isinstance(signal, str):
+                left_out.append(Failure(example.file, signal, example.span.start, example.span.end))
+            else:
+                peaks.append(np.abs(signal).max())
+                handle.write(in_16_bits(signal, peaks[-1]).tobytes())
+                offsets.append(offsets[-1] + len(signal))
+                kept.append(example)
+            progress.advance(audio_seconds=example.span.end - example.span.start, failed=int(isinstance(signal, str)))
+    if not kept:
+        raise DistillError(
+            f"none of the {len(chosen)} labelled clips can be read ({left_out[0].file}: {left_out[0].reason})"
+        )
+    write_failures(folder.parent / "left_out.csv", left_out)
+    if left_out:
+        say(f"{len(left_out)} of {len(chosen)} clips are left out; {folder.parent / 'left_out.csv'} names each")
+    pcm = np.memmap(path, dtype="<i2", mode="r")
+    targets = np.stack([example.adv for example in kept])
+    weights, embeddings = ([getattr(example, name) for example in kept] for name in ("weight", "embedding"))
+    beside_targets = _rows(weights), _rows(embeddings)
+    return Clips(pcm, np.array(offsets), targets, np.array(peaks, np.float32), *beside_targets), kept
+
+
+def _rows(given: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """[clips, n], or None where not every clip has one."""
+    known = [row for row in given if row is not None]
+    return np.stack(known) if len(known) == len(given) else None
+
+
+def check_disk(folder: Path, bytes_needed: int) -> None:
+    """Refuse before the work, not in the middle of it.
+
+    Raises:
+        DistillError: fewer bytes are free than needed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < bytes_needed:
+        raise DistillError(
+            f"{folder}: {bytes_needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free; choose another disk"
+        )
+
+
+def _decoded(chosen: Sequence[Example]) -> Iterator[tuple[Example, np.ndarray | str]]:
+    """Each example with its signal, or with the reason why there is none; in order, decoded by threads."""
+    with ThreadPoolExecutor(4) as pool:
+        for start in range(0, len(chosen), 256):  # blocks, so that memory stays bounded
+            block = chosen[start : start + 256]
+            yield from zip(block, pool.map(_signal_or_reason, block), strict=True)
+
+
+def _signal_or_reason(example: Example) -> np.ndarray | str:
+    try:
+        signal = read(example.root / example.file, example.span)
+        reject_unusable(signal, SHORTEST_SECONDS)
+    except AudioError as error:
+        return str(error)
+    return signal if digest(signal) == example.sha256 else "is not the audio that was labelled"
+
+
+def write_split(folder: Path, kept: Sequence[Example], held: np.ndarray) -> dict[str, Any]:
+    """Name the held-out groups in `split.json`; returns the summary for `result.json`."""
+    groups = sorted({example.group for example, out in zip(kept, held, strict=True) if out})
+    by = "speaker" if all(group.startswith("speaker ") for group in groups) else "speaker where known, else file"
+    by = "file" if all(group.startswith("file ") for group in groups) else by
+    write_json(folder / "split.json", {"by": by, "held_out": groups})
+    return {"by": by, "groups": len(groups), "train": int((~held).sum()), "held_out": int(held.sum())}

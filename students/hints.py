@@ -1,0 +1,73 @@
+"""What a student is told beside the answers: from the tables' embeddings, or from a teacher in the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from distill.annotation import Annotator
+from distill.errors import DistillError
+from distill.learning.loss import Loss
+from distill.learning.objective import EmbeddingHint, Objective, RelationalHint
+from distill.progress import say
+from distill.table import EMBEDDING, LabelTable
+from students.batches import annotated
+from students.clips import Clips
+from students.network import StudentNetwork
+
+#: Clips of which a teacher in the loop is asked, before the first step, how its embedding varies.
+ASKED_BEFORE = 512
+
+
+def embeddings_of(
+    tables: Sequence[LabelTable], *, match_embedding: float, relational: float
+) -> list[np.ndarray] | None:
+    """Of each table float16 [rows, dimensions], where a hint (a weight above 0) has a use for them. None: nobody has,
+    or the relational hint alone has and must do with the answers.
+
+    Raises:
+        DistillError: a table holds none, or they differ in size.
+    """
+    lacking = [label for label in tables if EMBEDDING not in label.rows.column_names]
+    if not match_embedding and (not relational or lacking):
+        return None
+    embeddings = [label.embeddings() for label in tables]
+    sizes = [rows.shape[1] for rows in embeddings]
+    if len(set(sizes)) > 1:
+        told = " and ".join(f"{size} in {label.folder}" for size, label in zip(sizes, tables, strict=True))
+        raise DistillError(f"the tables' embeddings differ in size, {told}; train on tables of one teacher")
+    return embeddings
+
+
+def objective_of(
+    loss: Loss, network: StudentNetwork, clips: Clips, chosen: np.ndarray, annotator: Annotator | None, *,
+    match_embedding: float, relational: float, seed: int,
+) -> Objective:  # fmt: skip
+    """The answers' loss with the hints whose weight is above 0. chosen: the training clips.
+
+    Raises:
+        DistillError: the annotator gives no embedding, or the same for every clip.
+    """
+    hints: list[tuple[nn.Module, float]] = []
+    if match_embedding:
+        known = _known(clips, chosen, annotator, seed)
+        hints.append((EmbeddingHint(network.head.in_features, known), match_embedding))
+    if relational:
+        hints.append((RelationalHint(), relational))
+    return Objective(loss, hints)
+
+
+def _known(clips: Clips, chosen: np.ndarray, annotator: Annotator | None, seed: int) -> np.ndarray:
+    """Embeddings of training clips as they are: the tables' of all, or the annotator's of some; [clips, dimensions]."""
+    if annotator is None:
+        assert clips.embeddings is not None  # tables without were refused
+        return np.asarray(clips.embeddings[chosen])
+    say(f"asking {annotator.card.name} how its embedding varies, on up to {ASKED_BEFORE} training clips")
+    some = np.random.default_rng(seed).permutation(chosen)[:ASKED_BEFORE]
+    heard = [annotated([clips.signal(index) * clips.peaks[index]], annotator).embedding for index in some]
+    known = [rows for rows in heard if rows is not None]
+    if not known:
+        raise DistillError(f"--match-embedding: the teacher {annotator.card.name} gives no embedding")
+    return np.concatenate(known)
