@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ licence_option = click.option(
 )
 audio_option = click.option("--audio", type=existing, help="Root folder below which the files are.")
 where_option = click.option(
-    "--where", multiple=True, metavar="COLUMN=VALUE", callback=lambda _context, _option, given: _pairs(given),
+    "--where", multiple=True, metavar="COLUMN=VALUE", callback=lambda _context, _option, given: pairs(given),
     help="Only rows of the manifest with this value (COLUMN=A|B: either).",
 )  # fmt: skip
 
@@ -43,8 +43,26 @@ def show(result: Any, as_json: bool, lines: Callable[[Any], str]) -> Any:
     return result
 
 
-def _pairs(given: tuple[str, ...]) -> dict[str, str]:
+def pairs(given: Sequence[str]) -> dict[str, str]:
+    """What an option that may be given several times says of each name.
+
+    >>> pairs(["split=train"])
+    {'split': 'train'}
+    """
     bad = [text for text in given if "=" not in text]
     if bad:
-        raise click.BadParameter(f"{bad[0]!r} is not COLUMN=VALUE")
+        raise click.BadParameter(f"{bad[0]!r} is not NAME=VALUE")
     return dict(text.split("=", 1) for text in given)
+
+
+def numbers(given: Sequence[str]) -> dict[str, float]:
+    """The same, where the values are numbers.
+
+    >>> numbers(["noise=0.5"])
+    {'noise': 0.5}
+    """
+    said = pairs(given)
+    try:
+        return {name: float(value) for name, value in said.items()}
+    except ValueError as error:
+        raise click.BadParameter(f"{error}, in {' '.join(given)}") from None

@@ -2,32 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from distill.perturb import Surroundings, add_noise, change_speed, equalise, excerpt, level, reverberate
+from distill.audio import SAMPLING_RATE
+from distill.errors import DistillError
+from distill.perturb import (
+    Surroundings,
+    add_noise,
+    band_limit,
+    change_speed,
+    clip,
+    codecs,
+    equalise,
+    excerpt,
+    level,
+    reverberate,
+    through_codec,
+)
 from students.clips import Clips
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often each perturbation is drawn for a clip (speed and crop: for a batch), and how strong it may be."""
+    """How often each perturbation is drawn for a clip (speed, crop and silence: for a batch), and how strong it may
+    be. The first four change the voice, of which a teacher in the loop is asked; the others leave its answer as it is.
+    """
 
     mixup: float = 0.2
-    noise: float = 0.4
-    room: float = 0.2
     speed: float = 0.2
     equaliser: float = 0.0
     crop: float = 0.3
+    silence: float = 0.0
+    room: float = 0.2
+    noise: float = 0.4
+    clipping: float = 0.0
+    band: float = 0.0
+    codec: float = 0.0
     snr_db: tuple[float, float] = (5.0, 30.0)
     speed_range: tuple[float, float] = (0.95, 1.05)
     equaliser_db: tuple[float, float] = (-6.0, 6.0)
     shortest_crop: float = 0.8
     gain_db: tuple[float, float] = (-20.0, 10.0)
+    silence_seconds: tuple[float, float] = (0.1, 1.2)
+    clipped_share: tuple[float, float] = (0.002, 0.1)
+    lowest_hz: tuple[float, float] = (0.0, 300.0)
+    highest_hz: tuple[float, float] = (3_400.0, 8_000.0)
 
+    def with_shares(self, shares: Mapping[str, float]) -> Augmentation:
+        """The same with other shares (0..1) of what is drawn, by name.
+
+        >>> Augmentation().with_shares({"noise": 0.5}).noise
+        0.5
+
+        Raises:
+            DistillError: no such perturbation, or no share.
+        """
+        for name, share in shares.items():
+            if name not in SHARES:
+                raise DistillError(f"--augment {name}: there are {', '.join(SHARES)}")
+            if not 0 <= share <= 1:
+                raise DistillError(f"--augment {name}={share:g}: a share is from 0 to 1")
+        changed: dict[str, Any] = dict(shares)
+        return replace(self, **changed)
+
+
+#: What of an `Augmentation` is a share of clips (batches).
+SHARES = ("mixup", "speed", "equaliser", "crop", "silence", "room", "noise", "clipping", "band", "codec")
 
 #: With the teacher in the loop the answer is known for whatever is done to a voice, so more may be done to it.
 ONLINE = Augmentation(noise=0.3, room=0.1, speed=0.6, speed_range=(0.8, 1.25), equaliser=0.5)
@@ -101,11 +145,47 @@ class VoiceChanger:
         )  # fmt: skip
 
 
-def surrounded(signal: np.ndarray, how: Augmentation, around: Surroundings, rng: np.random.Generator) -> np.ndarray:
-    """A voice [samples] in a drawn room, with drawn noise, at a drawn level."""
+def surrounded(
+    voices: Sequence[np.ndarray], how: Augmentation, around: Surroundings, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Voices [samples] each between drawn silence, in a drawn room, with drawn noise, through a drawn device, at a
+    drawn level; those of a batch stay of one length."""
+    silence = rng.uniform(*how.silence_seconds) if rng.random() < how.silence else 0.0
+    return [_level(_heard_through(_somewhere(_waited_for(voice, silence, rng), how, around, rng), how, rng), how, rng)
+            for voice in voices]  # fmt: skip
+
+
+def _waited_for(signal: np.ndarray, silence: float, rng: np.random.Generator) -> np.ndarray:
+    """With `silence` seconds of nothing in all, before and after."""
+    if not silence:
+        return signal
+    samples = round(silence * SAMPLING_RATE)
+    before = int(rng.integers(samples + 1))
+    return np.pad(signal, (before, samples - before))
+
+
+def _somewhere(
+    signal: np.ndarray, how: Augmentation, around: Surroundings, rng: np.random.Generator
+) -> np.ndarray:  # fmt: skip
     if rng.random() < how.room:
         signal = reverberate(signal, around.rooms[int(rng.integers(len(around.rooms)))])
     if rng.random() < how.noise:
         noise = excerpt(around.noises[int(rng.integers(len(around.noises)))], len(signal), rng)
         signal = add_noise(signal, noise, rng.uniform(*how.snr_db))
+    return signal
+
+
+def _heard_through(signal: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """A microphone that is too loud, a narrow line, a codec."""
+    if rng.random() < how.clipping:
+        signal = clip(signal, rng.uniform(*how.clipped_share))
+    if rng.random() < how.band:
+        signal = band_limit(signal, rng.uniform(*how.lowest_hz), rng.uniform(*how.highest_hz))
+    if rng.random() < how.codec:
+        known = codecs()
+        signal = through_codec(signal, known[int(rng.integers(len(known)))])
+    return signal
+
+
+def _level(signal: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
     return (signal * 10 ** (rng.uniform(*how.gain_db) / 20)).astype(np.float32)

@@ -94,8 +94,8 @@ class _Drawing:
         return self._surrounded(voices, np.random.default_rng([self.seed, epoch, number, _SURROUNDINGS]))
 
     def _surrounded(self, voices: Batch, rng: np.random.Generator) -> Batch:
-        signals = [surrounded(signal, self.changer.augmentation, self.around, rng) for signal in voices.pcm.numpy()]
-        return voices._replace(pcm=torch.from_numpy(np.stack(signals)))
+        signals = np.stack(surrounded(list(voices.pcm.numpy()), self.changer.augmentation, self.around, rng))
+        return voices._replace(pcm=torch.from_numpy(signals), lengths=torch.full((len(signals),), signals.shape[1]))
 
     def _taught(self, members: np.ndarray, rng: np.random.Generator) -> Batch:
         """Voices, and what the table or the annotator teaches of them."""

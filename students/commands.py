@@ -12,6 +12,7 @@ from distill.options import (
     existing,
     json_option,
     licence_option,
+    numbers,
     output_option,
     seed_option,
     show,
@@ -44,7 +45,10 @@ from distill.options import (
     show_default=True,
     help="Seconds of a clip that are used.",
 )
-@click.option("--mixup", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of clips mixed.")
+@click.option(
+    "--augment", multiple=True, metavar="NAME=SHARE", callback=lambda _context, _option, given: numbers(given),
+    help="Share of clips that are changed so (mixup=0, noise=0.5, silence=0.2 ...; docs/training.md).",
+)  # fmt: skip
 @click.option("--online", is_flag=True, help="The tables' teacher annotates the audio as training changes it.")
 @click.option(
     "--annotated-passes",

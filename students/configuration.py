@@ -20,7 +20,7 @@ from students import catalogue
 NO_PART = ("labels", "output", "export_check", "open_teacher", "tensorboard", "workers", "require_licence")
 
 #: Arguments that `config.yaml` tells only when they are used: runs of before, which know nothing of them, go on.
-_ONLY_WHEN_USED = ("weight_by_spread", "annotated_passes", "match_embedding", "relational", "calibrate")
+_ONLY_WHEN_USED = ("augment", "weight_by_spread", "annotated_passes", "match_embedding", "relational", "calibrate")
 
 
 def resolved(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def train_student(
     batch_size: int = 32,
     learning_rate: float | None = None,
     longest: float = 6.0,
-    mixup: float = Augmentation.mixup,
+    augment: Mapping[str, float] | None = None,
     online: bool = False,
     weight_by_spread: bool = False,
     annotated_passes: int = 0,
@@ -84,6 +84,7 @@ def train_student(
     used. workers: processes that prepare batches.
     require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not exceed.
     weight_by_spread: clips count the more, axis by axis, the surer the teacher was of them (`students.weighting`).
+    augment: {perturbation: share of clips}, in place of the default's (`students.augmentation`).
     online: the tables' teacher, opened by `open_teacher`, annotates the voices as training changes and mixes them.
     annotated_passes: so many passes are annotated online and kept on disk, later ones take their voices; 0: all are.
     match_embedding, relational: weights of the hints (`distill.learning.objective`) beside the answers' loss; 0: off.
@@ -102,6 +103,7 @@ def train_student(
     tables = [table.read(Path(folder)) for folder in ([labels] if isinstance(labels, (str, Path)) else labels)]
     for label in tables:
         table.check_info(label.folder, label.info, table.REQUIRED_TO_TEACH)
+    how = (ONLINE if online else Augmentation()).with_shares(augment or {})
     weights = weights_by_spread(tables) if weight_by_spread else None
     wanted = {"match_embedding": match_embedding, "relational": relational}
     embeddings = None if online else embeddings_of(tables, **wanted)
@@ -123,7 +125,7 @@ def train_student(
         around = _around(noise, rir, seed)
         clips, kept, held = _data(tables, weights, embeddings, audio, speaker_from, output, seed)
         say(f"{arch} on {where.type} in {computed['precision']}: {len(clips)} clips, {held.sum()} held out")
-        how, train = replace(ONLINE if online else Augmentation(), mixup=mixup), np.flatnonzero(~held)
+        train = np.flatnonzero(~held)
         passes = None
         if annotated_passes:
             passes = keep_passes(output, annotated_passes, config, clips, kept, train, how.speed_range[0])
