@@ -114,6 +114,13 @@ def fit(
     return state.best_weights
 
 
+def stepper(
+    model: nn.Module, batches: Batches, *, loss: Loss, schedule: Schedule, device: torch.device, precision: torch.dtype
+) -> Callable[[Batch, float], float]:
+    """The step of `fit` without what is around it, for those who time it: step(a batch of `batches`, rate) -> loss."""
+    return _Training(_fresh(model.to(device), schedule), batches, loss, schedule, device, precision).step
+
+
 def agreement_per_axis(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
     """CCC per axis between the model and the targets, over all batches together."""
     predicted, target = answers(model, batches, device)
