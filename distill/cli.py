@@ -22,6 +22,7 @@ COMMANDS = {
     "labels": "distill.labels.commands:labels",
     "train-student": "students.commands:train_student",
     "students": "students.commands:students",
+    "benchmark-training": "students.commands:benchmark_training",
     "export": "export.commands:export",
     "benchmark": "benchmarks.commands:benchmark",
     "predict": "distill.commands:predict",

@@ -1,4 +1,4 @@
-"""The commands of the students' room: train-student, students."""
+"""The commands of the students' room: train-student, students, benchmark-training."""
 
 from __future__ import annotations
 
@@ -136,3 +136,50 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['macs_per_second'] / 1e6:.1f} M MAC and {row['tokens_per_second']:g} tokens per second of audio, "
         f"hop {row['hop_ms']:g} ms"
     )
+
+
+@click.command("benchmark-training")
+@click.option("--seconds", type=click.FloatRange(0.25, 60), default=5.0, show_default=True, help="Length of a clip.")
+@click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True, help="Clips a step.")
+@click.option("--steps", type=click.IntRange(1), default=2, show_default=True, help="Steps a turn.")
+@click.option("--rounds", type=click.IntRange(1), default=9, show_default=True, help="How often each has its turn.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each [default: one a core].")
+@click.option("-o", "--output", type=existing, help="JSON to write the result to.")
+@json_option
+def benchmark_training(as_json: bool, **options: Any) -> Any:
+    """Time training of Wav2Small on this processor against a plain loop.
+
+    A plain PyTorch loop (students/plain.py), the same told to keep freed memory, and the step of `train-student`, each
+    a new process, all taking turns, on noise. Then how fast batches are loaded, with and without training.
+
+    \b
+    Example:
+      distill benchmark-training --rounds 9 -o training.json
+    """
+    from distill.cli import find
+    from students.speed import benchmark_training as run
+
+    return show(run(**options, describe=find("benchmarks.machine:describe")), as_json, _timed)
+
+
+def _timed(result: dict[str, Any]) -> str:
+    machine, loading = result["machine"], result["loading"]
+    rows = [
+        f"{name}: {row['median']:.1f} clips/s ({row['p10']:.1f} to {row['p90']:.1f}), "
+        f"{1000 * row['processor']:.1f} ms of processor time a clip"
+        for name, row in result["ways"].items()
+    ]
+    ratios = [
+        f"ours to {name}: {row['median']:.2f} times as fast ({row['low']:.2f} to {row['high']:.2f} in "
+        f"{result['rounds']} rounds; {row['processor']:.2f} by processor time)"
+        for name, row in result["ratios"].items()
+    ]
+    loaded = [
+        f"loading by {workers} processes: {alone:.0f} clips/s alone, {loading['with_training'][workers]:.1f} clips/s "
+        "with training"
+        for workers, alone in loading["alone"].items()
+    ]
+    return "\n".join([
+        f"{machine.get('cpu', 'cpu')}, {machine['threads']} threads, torch {machine['torch']}: clips of "
+        f"{result['seconds']:g} s, {result['batch_size']} a batch", *rows, *ratios, *loaded,
+    ])  # fmt: skip

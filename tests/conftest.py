@@ -120,7 +120,7 @@ def distill() -> Command:
     def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "distill", *map(str, arguments)]
         return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=120, **{"cwd": ROOT, **options}
+            command, capture_output=True, text=True, errors="replace", **{"cwd": ROOT, "timeout": 120, **options}
         )
 
     return run

@@ -113,6 +113,15 @@ def fit(
     return state.best_weights
 
 
+def stepper(
+    model: PooledNetwork, batches: Batches, *, objective: Objective, schedule: Schedule, device: torch.device,
+    precision: torch.dtype,
+) -> Callable[[Batch, float], float]:  # fmt: skip
+    """The step of `fit` without what is around it, for those who time it: step(a batch of `batches`, rate) -> loss."""
+    state = _fresh(model.to(device), objective.to(device), schedule)
+    return _Training(state, batches, schedule, device, precision).step
+
+
 def agreement_per_axis(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
     """CCC per axis between the model and the targets, over all batches together."""
     predicted, target = answers(model, batches, device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import librosa
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from torch.nn import functional as F
 
 from distill.audio import padded
 from students import wav2small
-from students.wav2small import Wav2Small, Wav2Small17K
+from students.plain import PlainWav2Small
+from students.wav2small import Vgg7, Wav2Small, Wav2Small17K
 
 LENGTHS = (4000, 5217, 16000, 23456, 48000)
 TOLERANCE = 1e-4
@@ -236,3 +239,77 @@ def test_channels_filled_up_while_training_change_nothing(monkeypatch):
             assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-5 * one.grad.abs().max()), name
     for one, other in zip(plain.buffers(), filled.buffers(), strict=True):
         assert torch.allclose(one.float(), other.float(), rtol=1e-5)
+
+
+SHORT = np.stack([noise(4000), noise(4000, seed=1, level=0.3)])
+
+
+def taught(
+    model: torch.nn.Module, *more: torch.Tensor, precision: torch.dtype = torch.float32, exact: bool = False
+) -> dict[str, torch.Tensor]:
+    """Gradients after a step on two clips of a quarter of a second, but for that of sof's bias, which is rounding
+    alone: softmax takes shifts out. more: their lengths."""
+    pcm = torch.from_numpy(SHORT).to(torch.float64 if exact else torch.float32)
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        answered = model.train()(pcm, *more)
+    (answered.double() * torch.tensor([[1.0, 2.0, -1.0], [-2.0, 1.0, 3.0]])).sum().backward()
+    named = {name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None}
+    return {name: gradient for name, gradient in named.items() if name != "attention.sof.bias"}
+
+
+def furthest(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> float:
+    assert found.keys() == wanted.keys()
+    return max(float((found[name] - wanted[name]).abs().max() / wanted[name].abs().max()) for name in wanted)
+
+
+@pytest.fixture
+def packing(monkeypatch):
+    """oneDNN's layout wherever it is possible, on any processor; counts how often."""
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("torch was built without oneDNN")
+    called = Mock(side_effect=Vgg7._packed)
+    monkeypatch.setattr(wav2small, "packs", lambda _: True)
+    monkeypatch.setattr(Vgg7, "_packed", lambda *arguments: called(*arguments))
+    return called
+
+
+#: Full lengths make a mask that lets everything through, which oneDNN's layout does not know.
+FULL = torch.tensor([4000, 4000])
+
+
+def test_training_in_onednn_s_layout_is_that_of_double_precision(packing):
+    """Nearer than torch's own layout is, whose batch norm adds up in single precision."""
+    torch.manual_seed(2)
+    model, exact = Wav2Small(), PlainWav2Small().double()
+    exact.load_state_dict(model.state_dict())
+    before = packing.call_count
+    wanted, found = taught(exact, exact=True), taught(model)
+    assert furthest(found, wanted) < 0.03 and packing.call_count == before + 1
+    for name, statistic in exact.named_buffers():  # of so few values, the biased variance would be 6e-4 smaller
+        assert (dict(model.named_buffers())[name] - statistic).abs().max() <= 3e-5 * statistic.abs().max(), name
+
+
+@pytest.mark.parametrize("kind", [Wav2Small, Wav2Small17K])
+def test_both_layouts_teach_the_same(packing, kind):
+    one, other = taught(drawn(kind)), taught(drawn(kind), FULL)
+    assert furthest(one, other) < 0.03
+
+
+def test_bfloat16_is_as_near_in_onednn_s_layout_as_in_torch_s(packing):
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("oneDNN multiplies in bfloat16 from AVX-512 on")
+    wanted = taught(drawn(Wav2Small))
+    near, nearer = (taught(drawn(Wav2Small), *more, precision=torch.bfloat16) for more in ((FULL,), ()))
+    assert furthest(nearer, wanted) < 1.3 * furthest(near, wanted)
+    joined = [torch.cat([gradient.flatten() for gradient in side.values()]) for side in (nearer, wanted)]
+    assert F.cosine_similarity(*joined, dim=0) > 0.97
+
+
+def test_onednn_s_layout_is_for_processors_that_have_its_kernels(monkeypatch):
+    image = torch.zeros(1, 1, 4, 4)
+    for vectors, in_float, in_bfloat in (("AVX512", True, True), ("AVX2", True, False), ("DEFAULT", False, False)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda vectors=vectors: vectors)
+        assert wav2small.packs(image) is in_float
+        with torch.autocast("cpu", torch.bfloat16):
+            assert wav2small.packs(image) is in_bfloat
+    assert not wav2small.packs(image.to("meta"))
