@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class TrainingBatches:
     def __len__(self) -> int:
         return len(self.chosen) // self.batch_size or 1
 
-    def __call__(self, epoch: int) -> Iterator[Batch]:
+    def __call__(self, epoch: int) -> Generator[Batch, None, None]:
         drawn = _EpochBatches(self._drawing, epoch, self._order(self._kept.of(epoch) if self._kept else epoch))
         # In order whatever the number of workers: a resumed run sees what an undisturbed one saw.
         yield from DataLoader(

@@ -244,14 +244,16 @@ def _loading_server(end: Connection, threads: int, workers: int, seconds: float,
 
 def _pass(source: TrainingBatches, step: Callable[[Batch], float], batches: int) -> Turn:
     """What `batches` batches take, from when what was ready beforehand is used up."""
-    loaded = iter(source(0))
+    loaded = source(0)
 
     def take(number: int) -> None:
         for batch in islice(loaded, number):
             step(batch)
 
     take(_AHEAD if source.workers else 1)
-    return _taken(lambda: take(batches))
+    turn = _taken(lambda: take(batches))
+    loaded.close()  # what still loads would outlive this process's interpreter
+    return turn
 
 
 def _batches(
