@@ -63,6 +63,7 @@ def _axis(row: dict[str, Any], axis: str) -> str:
     "--slices", "by", default="", metavar="A,B",
     help="Columns of the truth to slice by; snr is estimated if the truth has no such column.",
 )  # fmt: skip
+@click.option("--against", type=existing, help="Other answers to the same clips: how these compare with them.")
 @click.option("--robustness", is_flag=True, help="Answer every clip in noise, rooms, codecs and so on, too.")
 @click.option("--noise", type=existing, help="Folder of noise recordings for --robustness [default: synthesised].")
 @click.option("--rir", type=existing, help="Folder of room impulse responses for it [default: synthesised].")
@@ -75,6 +76,7 @@ def evaluate(by: str, as_json: bool, **options: Any) -> Any:
     \b
     Example:
       distill evaluate --student student.onnx --truth ratings.csv --audio recordings/ -o evaluation.json
+      distill evaluate --student student.onnx --truth ratings.csv --audio recordings/ --against labels/
       distill evaluate --teacher prosody --truth ratings.csv --audio recordings/ --slices sex,snr
       distill evaluate --student student.onnx --truth labels/ --robustness --noise noise/ --rir rooms/
     """
@@ -92,6 +94,8 @@ def _compared(result: dict[str, Any]) -> str:
     for column, groups in result["slices"].items():
         for value, group in groups.items():
             lines += ["", f"{column} {value}: {group['n']} clips", *_scores(group)]
+    if "against" in result:
+        lines += ["", f"against {result['against']['answers']} on {result['against']['n']} clips", *_shares(result)]
     if "robustness" in result:
         from distill.robustness import as_table
 
@@ -104,6 +108,14 @@ def _scores(result: dict[str, Any]) -> list[str]:
         f"{axis:<10} CCC {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]  "
         f"Pearson {result['pearson'][axis]:.3f}  mean absolute error {result['mae'][axis]:.3f}"
         for axis, score in result["ccc"].items()
+    ]
+
+
+def _shares(result: dict[str, Any]) -> list[str]:
+    return [
+        f"{axis:<10} {share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}] of its CCC "
+        f"{result['against']['ccc'][axis]:.3f}"
+        for axis, share in result["against"]["ratio"].items()
     ]
 
 

@@ -15,6 +15,7 @@ from distill.answering import Answers, Key, Model, Recordings, answers, model_of
 from distill.errors import AudioError, DistillError
 from distill.files import reject_unwritable, write_csv, write_json
 from distill.manifest import Failure, read_rows, select, write_failures
+from distill.metrics import against as against_others
 from distill.metrics import agreement, answered, slices
 from distill.naming import AmbiguousName, Names
 from distill.progress import Progress, say
@@ -55,6 +56,7 @@ def evaluate(
     output: str | Path | None = None,
     where: Mapping[str, str] | None = None,
     by: Sequence[str] = (),
+    against: str | Path | None = None,
     robustness: bool = False,
     noise: str | Path | None = None,
     rir: str | Path | None = None,
@@ -68,11 +70,13 @@ def evaluate(
     which is estimated where the truth does not know it. With `output` (.json) the answers per clip are saved beside it
     as `.predictions.csv`. open_teacher: opens the `teacher` of that name.
 
+    against: other answers to the same clips, as predictions: by how much these are better or worse (`metrics.against`).
+
     robustness: every clip is answered again under the conditions of `distill.robustness`; noise, rir: folders of the
     recordings that are used for it, by default noise and rooms are synthesised.
 
-    Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed}, and robustness where it was asked for
-    (`Trial.report`); an axis that one side lacks is left out.
+    Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed}, and against and robustness where they
+    were asked for (`Trial.report`); an axis that one side lacks is left out.
 
     Raises:
         DistillError: not one of student, teacher and predictions, a truth without axes, ambiguous names, no clip left.
@@ -87,6 +91,7 @@ def evaluate(
     if output is not None:
         _check_output(output)
     rated = read_rated(truth, where)
+    others = None if against is None else read_rated(Path(against))
     _check_columns(rated, by, truth)
     trial = Trial(noise, rir, seed=seed) if robustness else None
     if predictions is not None:
@@ -102,6 +107,8 @@ def evaluate(
     groups = {column: _values(rated, said.rows, column, truth, audio) for column in by}
     result = {**agreement(predicted, target, seed=seed), "slices": slices(predicted, target, groups, seed=seed)}
     result["failed"] = len(said.failures)
+    if others is not None:
+        result["against"] = {"answers": str(against), **_against(others, rated, said, truth, seed)}
     if trial is not None:
         result["robustness"] = trial.report(said.adv, target)
     if output is not None:
@@ -216,6 +223,16 @@ def _looked_up(predictions: Rated, rated: Rated, truth: Path) -> Answers:
         except AudioError as error:
             failures.append(Failure(name, str(error), start, end))
     return Answers(rows, predictions.adv[found][:, None], failures)
+
+
+def _against(others: Rated, rated: Rated, said: Answers, truth: Path, seed: int) -> dict[str, Any]:
+    """The answers beside those of others, of the clips that both have answered."""
+    theirs = _looked_up(others, rated, truth)
+    _, mine, other = np.intersect1d(said.rows, theirs.rows, return_indices=True)
+    if not len(mine):
+        raise DistillError(f"{truth}: the answers that these are compared with have none of its clips")
+    ours, rows = said.adv[mine, 0], np.asarray(said.rows)[mine]
+    return against_others(ours, theirs.adv[other, 0], rated.adv[rows], seed=seed)
 
 
 def _at_time(candidates: Sequence[int], predictions: Rated, start: float | None, end: float | None) -> int:

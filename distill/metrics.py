@@ -78,6 +78,17 @@ def ccc_drop(before: np.ndarray, after: np.ndarray, truth: np.ndarray) -> np.nda
     return np.asarray(ccc(before, truth) - ccc(after, truth))
 
 
+def ccc_ratio(one: np.ndarray, other: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The share of the other's CCC with the truth that one keeps, along the last axis. All: [..., n].
+
+    >>> truth = np.array([0.1, 0.5, 0.9])
+    >>> round(float(ccc_ratio(truth + 0.2, truth, truth)), 3)
+    0.842
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(ccc(one, truth) / ccc(other, truth))
+
+
 def answered(predicted: np.ndarray, truth: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The pairs of answers of each axis that both sides have. predicted, truth: [n, 3] in the order of `AXES`."""
     pairs = {}
@@ -97,6 +108,25 @@ def agreement(predicted: np.ndarray, truth: np.ndarray, *, seed: int = 0) -> dic
         "pearson": {axis: float(pearson(x, y)) for axis, (x, y) in pairs.items()},
         "mae": {axis: float(mae(x, y)) for axis, (x, y) in pairs.items()},
     }
+
+
+def against(one: np.ndarray, other: np.ndarray, truth: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+    """How one set of answers stands to another of the same clips: {n, ccc: {axis}: the other's, ratio: {axis: {value,
+    low, high}}, difference: {axis: {value, low, high}}}. The intervals are paired: clips are drawn for both at once.
+
+    one, other, truth: [n, 3]. ratio: of the CCC with the truth, one's to the other's; difference: one's less the
+    other's.
+    """
+    found: dict[str, Any] = {"n": len(truth), "ccc": {}, "ratio": {}, "difference": {}}
+    for column, axis in enumerate(AXES):
+        sides = [side[:, column].astype(np.float64) for side in (one, other, truth)]
+        known = np.isfinite(sides).all(0)
+        if known.any():
+            mine, theirs, right = (side[known] for side in sides)
+            found["ccc"][axis] = float(ccc(theirs, right))
+            found["ratio"][axis] = interval(ccc_ratio, mine, theirs, right, seed=seed)
+            found["difference"][axis] = interval(ccc_drop, mine, theirs, right, seed=seed)
+    return found
 
 
 def slices(

@@ -83,6 +83,32 @@ def test_saved_predictions_can_be_evaluated_again(truth: Path, student: Path, co
         assert again["ccc"][axis]["value"] == pytest.approx(first["ccc"][axis]["value"], abs=1e-4)
 
 
+def test_answers_stand_beside_others_of_the_same_clips(truth: Path, tmp_path: Path) -> None:
+    """One clip of theirs is lacking: only what both have answered is compared."""
+    ours = [value + 0.1 for value in AROUSAL]
+    mine = write(tmp_path / "mine.csv", ["file", "arousal", "valence"], *zip(FILES, ours, VALENCE, strict=True))
+    theirs = write(tmp_path / "theirs.csv", ["file", "arousal"], *zip(FILES[1:], AROUSAL[1:], strict=True))
+    beside = evaluate(truth=truth, predictions=mine, against=theirs)["against"]
+    assert (beside["n"], beside["answers"], list(beside["ratio"])) == (3, str(theirs), ["arousal"])
+    kept = float(ccc(np.array(ours[1:]), np.array(AROUSAL[1:])))
+    assert beside["ratio"]["arousal"]["value"] == pytest.approx(kept, abs=1e-6) and beside["ccc"]["arousal"] == 1
+    assert beside["difference"]["arousal"]["value"] == pytest.approx(kept - 1, abs=1e-6)
+    assert beside["ratio"]["arousal"]["low"] <= kept <= beside["ratio"]["arousal"]["high"]
+
+
+def test_others_that_know_none_of_the_clips_are_refused(truth: Path, tmp_path: Path) -> None:
+    mine = write(tmp_path / "mine.csv", ["file", "arousal"], *zip(FILES, AROUSAL, strict=True))
+    theirs = write(tmp_path / "theirs.csv", ["file", "arousal"], ("other.wav", 0.5))
+    with pytest.raises(DistillError, match="compared with have none of its clips"):
+        evaluate(truth=truth, predictions=mine, against=theirs)
+
+
+def test_the_share_that_is_kept_is_printed(distill: Command, truth: Path, tmp_path: Path) -> None:
+    mine = write(tmp_path / "mine.csv", ["file", "arousal"], *zip(FILES, AROUSAL, strict=True))
+    done = distill("evaluate", "--truth", truth, "--predictions", mine, "--against", mine)
+    assert "arousal    100.0% [100.0%, 100.0%] of its CCC 1.000" in done.stdout, done.stderr
+
+
 def test_predictions_are_matched_by_base_name(truth: Path, tmp_path: Path) -> None:
     rows = zip(("one", "x/two.flac", "three.wav", "four"), AROUSAL, strict=True)
     result = evaluate(truth=truth, predictions=write(tmp_path / "p.csv", ["file", "arousal"], *rows))
