@@ -86,6 +86,14 @@ class Annotator(Protocol):
 
 
 @runtime_checkable
+class LoadedTeacher(Protocol):
+    """A class that opens its teacher by itself: what the catalogue names."""
+
+    @classmethod
+    def load(cls) -> Annotator: ...
+
+
+@runtime_checkable
 class ColumnAnnotator(Annotator, Protocol):
     """A teacher that also reads what a manifest says of a clip: its words, who speaks."""
 

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
+from distill.plugins import is_plugin, plugin
 from students.mobilenet import MobileNet
 from students.network import StudentNetwork
 from students.wav2small import Wav2Small, Wav2Small17K
@@ -46,11 +47,14 @@ class Figures:
 
 
 def build(name: str) -> StudentNetwork:
-    """A student with fresh weights.
+    """A student with fresh weights, by its name here or by that of a class of one's own, "package.module:Class".
 
     Raises:
         DistillError: no student of that name.
     """
+    if is_plugin(name):
+        network: StudentNetwork = plugin(name, StudentNetwork)()
+        return network
     if name not in STUDENTS:
         raise DistillError(f"{name}: no such student; there are {', '.join(STUDENTS)}")
     return STUDENTS[name]()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from zipfile import BadZipFile
 
-from distill.annotation import Annotator, TeacherCard
+from distill.annotation import Annotator, LoadedTeacher, TeacherCard
 from distill.errors import DistillError
 from distill.licences import UNKNOWN
+from distill.plugins import is_plugin, plugin
 from teacher.ensemble import MEAN, mean_card, mean_of, members_of
 from teacher.published import folder as published
 from teacher.published import hub
@@ -34,7 +34,8 @@ _TRAINED_HERE = "prosody.json"
 
 def open_teacher(name: str, device: str = "auto", precision: str = EXACT) -> Annotator:
     """Load a teacher: a name of the catalogue, "mean:" of several, "llm:" and a language model's configuration,
-    "ratings" of people, a folder, an ONNX file, or owner/name on the hub.
+    "ratings" of people, a folder, an ONNX file, a class of one's own ("package.module:Class"), or
+    owner/name on the hub.
 
     device: where a teacher of torch computes; the others use the CPU. precision: "bfloat16" for the products of the
     large encoders, which is to be checked (`teacher.precision`); the others know float32 alone.
@@ -50,9 +51,9 @@ def open_teacher(name: str, device: str = "auto", precision: str = EXACT) -> Ann
     if is_ratings(name):
         _require_exact(name, precision)
         return ratings_of(name)
-    if name in TEACHERS:
+    if name in TEACHERS or is_plugin(name):
         _require_exact(name, precision)
-        return _bundled(name)
+        return _loaded(name)
     if name not in FAMILIES and Path(name).exists():
         return _from_path(Path(name), device, precision)
     return _from_hub(name, device, precision)
@@ -84,8 +85,8 @@ def card_of(name: str) -> TeacherCard | None:
         return _language_model_card(name)
     if is_ratings(name):
         return ratings_of(name).card
-    if name in TEACHERS:
-        return _bundled(name).card
+    if name in TEACHERS or is_plugin(name):
+        return _loaded(name).card
     if name in FAMILIES:
         return FAMILIES[name].card
     path = Path(name)
@@ -101,12 +102,11 @@ def card_of(name: str) -> TeacherCard | None:
 
 def cards() -> list[TeacherCard]:
     """The card of every teacher that has a name."""
-    return [_bundled(name).card for name in TEACHERS] + [family.card for family in FAMILIES.values()]
+    return [_loaded(name).card for name in TEACHERS] + [family.card for family in FAMILIES.values()]
 
 
-def _bundled(name: str) -> Annotator:
-    module, attribute = TEACHERS[name].split(":")
-    annotator: Annotator = getattr(import_module(module), attribute).load()
+def _loaded(name: str) -> Annotator:
+    annotator: Annotator = plugin(TEACHERS.get(name, name), LoadedTeacher).load()
     return annotator
 
 
