@@ -90,6 +90,16 @@ def test_sizes_and_counts_are_those_of_the_results() -> None:
     assert f"{read('teacher-human.json')['n']} clips" in README
 
 
+def test_the_speed_of_training_is_the_measured_one() -> None:
+    measured = json.loads((RESULTS / "training.json").read_text())
+    shown_there = (REPO / "docs" / "benchmarking.md").read_text(encoding="utf-8")
+    for way in measured["ways"].values():
+        assert f"{way['median']:.1f} ({way['p10']:.1f} to {way['p90']:.1f})" in shown_there
+    for ratio in measured["ratios"].values():
+        assert f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" in shown_there
+    assert f"{measured['loading']['alone']['0']:,.0f} clips" in shown_there
+
+
 def student_rows() -> list[str]:
     """The table of the students, from the one run in which all were measured: float and int8 of each in turn."""
     models = json.loads((RESULTS / "students" / "benchmark.json").read_text())["models"]
