@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from distill.learning.batch import Batch
 from distill.perturb import Surroundings
 from students.augmentation import Augmentation, VoiceChanger, surrounded
 from students.clips import Clips
-from students.passes import KeptPasses
+from students.passes import KeptPasses, as_kept
 
 #: Sets the draws of what surrounds a kept voice apart from those of the voice itself.
 _SURROUNDINGS = 1
@@ -31,6 +31,9 @@ class TrainingBatches:
     annotator: a teacher that answers the voice as it was changed and mixed, before noise and room are laid over it;
     without one the targets are the table's. embeddings: whether the annotator's embeddings come with its answers.
     kept: where its answers and the voices of the first passes are kept for the later ones, which surround them anew.
+
+    The workers ask the annotator, unless it spreads one clip over all cores, or a GPU, by itself: then this process
+    does. Workers are forked, and neither the threads of onnxruntime nor CUDA live on in a fork.
     """
 
     def __init__(
@@ -40,17 +43,23 @@ class TrainingBatches:
     ) -> None:  # fmt: skip
         self.clips, self.chosen, self.batch_size, self.seed, self.workers = clips, chosen, batch_size, seed, workers
         changer = VoiceChanger(clips, augmentation, int(longest * SAMPLING_RATE))
-        self._drawing, self._kept = _Drawing(changer, around, seed, annotator, embeddings, kept), kept
+        self._drawing, self._kept = _Drawing(changer, around, seed, annotator is not None, kept), kept
+        self._asking = None if annotator is None else _Asking(annotator, embeddings, kept)
+        self._asks_here = annotator is not None and annotator.card.own_threads
 
     def __len__(self) -> int:
         return len(self.chosen) // self.batch_size or 1
 
     def __call__(self, epoch: int) -> Generator[Batch, None, None]:
-        drawn = _EpochBatches(self._drawing, epoch, self._order(self._kept.of(epoch) if self._kept else epoch))
+        order = self._order(self._kept.of(epoch) if self._kept else epoch)
+        prepared = _EpochBatches(self._drawing, epoch, order, None if self._asks_here else self._asking)
         # In order whatever the number of workers: a resumed run sees what an undisturbed one saw.
-        yield from DataLoader(
-            drawn, batch_size=None, shuffle=False, num_workers=self.workers, prefetch_factor=8 if self.workers else None
-        )
+        loader = DataLoader(
+            prepared, batch_size=None, shuffle=False, num_workers=self.workers,
+            prefetch_factor=8 if self.workers else None,
+        )  # fmt: skip
+        for drawn in loader:
+            yield _answered(drawn, self._asking).batch
 
     def _order(self, epoch: int) -> list[np.ndarray]:
         rng = np.random.default_rng([self.seed, epoch])
@@ -64,49 +73,95 @@ class TrainingBatches:
         return [batches[index] for index in rng.permutation(len(batches))]
 
 
-class _EpochBatches(Dataset[Batch]):
-    def __init__(self, drawing: _Drawing, epoch: int, order: list[np.ndarray]) -> None:
-        self._drawing, self._epoch, self._order = drawing, epoch, order
+class _Unanswered(NamedTuple):
+    """Voices that a teacher has still to hear: batch `number` of pass `which`. peaks: as recorded, float32 [batch]."""
+
+    voices: Batch
+    peaks: Tensor
+    which: int
+    number: int
+
+
+class _Drawn(NamedTuple):
+    """A batch, and its voices where its targets are not the teacher's yet."""
+
+    batch: Batch
+    unanswered: _Unanswered | None = None
+
+
+class _EpochBatches(Dataset[_Drawn]):
+    def __init__(self, drawing: _Drawing, epoch: int, order: list[np.ndarray], asking: _Asking | None) -> None:
+        self._drawing, self._epoch, self._order, self._asking = drawing, epoch, order, asking
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def __getitem__(self, number: int) -> Batch:
-        return self._drawing.batch(self._order[number], self._epoch, number)
+    def __getitem__(self, number: int) -> _Drawn:
+        return _answered(self._drawing.batch(self._order[number], self._epoch, number), self._asking)
 
 
 @dataclass(frozen=True)
 class _Drawing:
+    """Draws a batch. asks: whether a teacher is to answer its voices; kept: where those may be that it has answered."""
+
     changer: VoiceChanger
     around: Surroundings
     seed: int
-    annotator: Annotator | None
-    embeddings: bool
+    asks: bool
     kept: KeptPasses | None
 
-    def batch(self, members: np.ndarray, epoch: int, number: int) -> Batch:
-        rng = np.random.default_rng([self.seed, epoch, number])
-        if self.kept is None:
-            return self._surrounded(self._taught(members, rng), rng)
-        which = self.kept.of(epoch)
-        drawn_as = [self.seed, which, number]
-        voices = self.kept.voices(which, number, lambda: self._taught(members, np.random.default_rng(drawn_as)))
-        return self._surrounded(voices, np.random.default_rng([self.seed, epoch, number, _SURROUNDINGS]))
+    def batch(self, members: np.ndarray, epoch: int, number: int) -> _Drawn:
+        which = self.kept.of(epoch) if self.kept else epoch
+        answered = self.kept.read(which, number) if self.kept else None
+        if answered is not None:
+            return _Drawn(self._surrounded(answered, self._anew(epoch, number)))
+        rng = np.random.default_rng([self.seed, which, number])
+        voices = self._voices(members, rng)
+        unanswered = _Unanswered(voices, torch.from_numpy(self.changer.clips.peaks[members]), which, number)
+        if self.kept:
+            voices, rng = as_kept(voices), self._anew(epoch, number)
+        return _Drawn(self._surrounded(voices, rng), unanswered if self.asks else None)
+
+    def _anew(self, epoch: int, number: int) -> np.random.Generator:
+        """The draws of what surrounds a kept voice, of every epoch its own."""
+        return np.random.default_rng([self.seed, epoch, number, _SURROUNDINGS])
 
     def _surrounded(self, voices: Batch, rng: np.random.Generator) -> Batch:
         signals = np.stack(surrounded(list(voices.pcm.numpy()), self.changer.augmentation, self.around, rng))
         return voices._replace(pcm=torch.from_numpy(signals), lengths=torch.full((len(signals),), signals.shape[1]))
 
-    def _taught(self, members: np.ndarray, rng: np.random.Generator) -> Batch:
-        """Voices, and what the table or the annotator teaches of them."""
+    def _voices(self, members: np.ndarray, rng: np.random.Generator) -> Batch:
         signals, *table = zip(*self.changer.voices(members, rng), strict=True)
         targets, weights, embeddings = (None if rows[0] is None else rows for rows in table)
-        if self.annotator is not None:
-            # The teacher hears each voice as loud as it was: not every one divides the level out.
-            peaks = self.changer.clips.peaks[members]
-            heard = annotated([signal * peak for signal, peak in zip(signals, peaks, strict=True)], self.annotator)
-            targets, embeddings = heard.adv, heard.embedding if self.embeddings else None
         return _batch(signals, targets, weights, embeddings)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Asks the teacher in the loop, and keeps what it has answered where it is wanted again."""
+
+    annotator: Annotator
+    embeddings: bool
+    kept: KeptPasses | None
+
+    def __call__(self, batch: Batch, asked: _Unanswered) -> Batch:
+        """The batch with the teacher's answers to its voices."""
+        # The teacher hears each voice as loud as it was: not every one divides the level out.
+        voices = asked.voices.pcm.numpy() * asked.peaks.numpy()[:, None]
+        heard = annotated(list(voices), self.annotator)
+        target, embedding = _tensor(heard.adv), None
+        if self.embeddings and heard.embedding is not None:
+            embedding = _tensor(heard.embedding)
+        if self.kept:
+            self.kept.keep(asked.which, asked.number, asked.voices._replace(target=target, embedding=embedding))
+        return batch._replace(target=target, embedding=embedding)
+
+
+def _answered(drawn: _Drawn, asking: _Asking | None) -> _Drawn:
+    """The same with the teacher's answers, where they are lacking and there is somebody to ask."""
+    if asking is None or drawn.unanswered is None:
+        return drawn
+    return _Drawn(asking(drawn.batch, drawn.unanswered))
 
 
 def annotated(signals: Sequence[np.ndarray], annotator: Annotator) -> Annotation:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from distill.licences import UNKNOWN
 from distill.options import (
-    audio_option,
     device_option,
     existing,
     json_option,
@@ -17,13 +19,56 @@ from distill.options import (
     seed_option,
     show,
 )
+from distill.progress import say
+
+#: Where in the run's folder lies the table of a command that labels first.
+LABELS = "labels"
 
 
-@click.command("train-student")
-@click.option("--labels", type=existing, required=True, multiple=True, help="Label table; may be given several times.")
+class LabelsOrTeacher(click.Command):
+    """Checks while it is parsed what no option can check alone: a recipe is refused before its first stage runs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        _check_source(ctx, **ctx.params)
+        return rest
+
+
+def _check_source(
+    ctx: click.Context, *, labels: tuple[Path, ...], teacher: str | None, audio: str | None, output: Path,
+    online: bool, match_embedding: float, **others: Any,
+) -> None:  # fmt: skip
+    if bool(labels) == (teacher is not None):
+        ctx.fail("either --labels is needed, or --teacher with --audio; not both")
+    if teacher is None:
+        beside = [name for name in ("data_licence", "window", "hop") if others[name] is not None]
+        if beside:
+            ctx.fail(f"--{beside[0].replace('_', '-')} goes with --teacher; the tables of --labels are made")
+        return
+    if audio is None:
+        ctx.fail("--teacher needs --audio: a folder, a manifest or tars to label")
+    if output.resolve().is_relative_to(Path(audio).resolve()):
+        ctx.fail(f"-o {output} lies in --audio {audio}: the run's own clips would be labelled; choose another folder")
+    if match_embedding and not online:
+        ctx.fail("--match-embedding needs --online, or a table of `distill label --embeddings`")
+
+
+@click.command("train-student", cls=LabelsOrTeacher)
+@click.option("--labels", type=existing, multiple=True, help="Label table; may be given several times.")
+@click.option(
+    "--teacher",
+    metavar="NAME",
+    help="Without --labels: first label --audio with this teacher, as `distill label` does (which has more options), "
+    "into `labels` in the run's folder.",
+)
+@click.option("--data-licence", help="With --teacher: the licence of the recordings [default: unknown].")
+@click.option("--window", type=float, help="With --teacher: cut longer recordings into windows of this many seconds.")
+@click.option("--hop", type=float, help="With --teacher: seconds from one window to the next [default: the window].")
 @output_option("Folder of the run.")
 @click.option("--arch", default="wav2small", show_default=True, help="A name from `distill students`.")
-@audio_option
+@click.option(
+    "--audio", help="With --labels: the folder below which the tables' files are. With --teacher: what to label."
+)
 @click.option("--epochs", type=click.IntRange(1), help="End after this many passes [default: 30].")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End after this much time.")
 @click.option("--noise", type=existing, help="Folder of noise recordings [default: synthesised noise].")
@@ -83,11 +128,17 @@ from distill.options import (
     show_default=True,
     help="Of the products; auto takes bfloat16 where the processor has it.",
 )
-@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that prepare batches.")
+@click.option(
+    "--workers", type=click.IntRange(0),
+    help="Processes that prepare batches [default: 1; 0 on fewer than four cores].",
+)  # fmt: skip
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs into the run.")
 @json_option
-def train_student(as_json: bool, **options: Any) -> Any:
-    """Train a student on a teacher's labels.
+def train_student(
+    as_json: bool, teacher: str | None, data_licence: str | None, window: float | None, hop: float | None,
+    **options: Any,
+) -> Any:  # fmt: skip
+    """Train a student on a teacher's labels; with --teacher label the audio first.
 
     Held-out speakers (files, where no speaker is known) tell which weights are kept. Interrupted, the same command
     goes on where it was.
@@ -95,10 +146,14 @@ def train_student(as_json: bool, **options: Any) -> Any:
     \b
     Example:
       distill train-student --arch wav2small --labels labels/ -o runs/w2s
+      distill train-student --teacher prosody --audio recordings/ --online -o runs/w2s
     """
     from distill.cli import find
     from students.training import train_student as run
 
+    if teacher is not None:
+        how = {"teacher": teacher, "audio_licence": data_licence or UNKNOWN, "window": window, "hop": hop}
+        options |= _labelled(find("teacher.labelling:label"), how, **options)
     result = run(
         **options,
         export_check=find("export.check:export_untrained"),
@@ -107,13 +162,29 @@ def train_student(as_json: bool, **options: Any) -> Any:
     return show(result, as_json, _trained)
 
 
+def _labelled(
+    label: Callable[..., dict[str, Any]], how: dict[str, Any], *, audio: str, output: Path, arch: str,
+    require_licence: str | None, device: str, **_: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Label what is missing in the run's own table; returns what training then takes instead of the audio."""
+    from students.catalogue import build
+
+    build(arch)  # an unknown one is refused before the hours of labelling
+    say(f"labelling {audio} with {how['teacher']} into {output / LABELS}")
+    done = label(audio, output=output / LABELS, require_licence=require_licence, device=device, **how)
+    say(f"{done['labelled']} segments labelled, {done['skipped']} already done, {done['failed']} failed")
+    return {"labels": [output / LABELS], "audio": None}
+
+
 def _trained(result: dict[str, Any]) -> str:
-    scores = "  ".join(
-        f"{axis} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-        for axis, score in result["ccc"].items()
-        if score
-    )
+    scores = "  ".join(f"{axis} {_interval(score)}" for axis, score in result["ccc"].items() if score)
     return f"CCC with {result['teacher']} on {result['n']} held-out clips: {scores}"
+
+
+def _interval(score: dict[str, float | None]) -> str:
+    """Few clips have no interval: NaN, which `result.json` writes as null."""
+    value, low, high = (float("nan") if score[key] is None else score[key] for key in ("value", "low", "high"))
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 @click.command()

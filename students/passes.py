@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,19 +43,24 @@ class KeptPasses:
         """The pass whose voices an epoch takes."""
         return epoch % self.passes
 
-    def voices(self, which: int, number: int, ask: Callable[[], Batch]) -> Batch:
-        """The voices of a batch, from disk, or asked and then kept. Both are the same to the bit: what was just asked
-        is rounded to 16 bits as well.
+    def read(self, which: int, number: int) -> Batch | None:
+        """The voices of a batch and their answers; None where they are not there, or damaged: then they are to be asked
+        again."""
+        kept = _read(self._path(which, number))
+        return None if kept is None else _unpacked(kept)
 
-        ask: the batch, all of one length, before anything surrounds the voices.
-        """
-        path = self.folder / f"{which}-{number:06d}.npz"
-        kept = _read(path)
-        if kept is None:
-            kept = _packed(ask())
-            with whole(path) as beside, beside.open("wb") as handle:
-                np.savez(handle, **kept)  # type: ignore[arg-type]
-        return _unpacked(kept)
+    def keep(self, which: int, number: int, voices: Batch) -> None:
+        """Write the voices of a batch, all of one length, with their answers, before anything surrounds them."""
+        with whole(self._path(which, number)) as beside, beside.open("wb") as handle:
+            np.savez(handle, **_packed(voices))  # type: ignore[arg-type]
+
+    def _path(self, which: int, number: int) -> Path:
+        return self.folder / f"{which}-{number:06d}.npz"
+
+
+def as_kept(voices: Batch) -> Batch:
+    """Voices as they come back from disk, so that those just asked are the same to the bit."""
+    return _unpacked(_packed(voices))
 
 
 def keep_passes(
@@ -95,7 +100,6 @@ def _unpacked(kept: Mapping[str, np.ndarray]) -> Batch:
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
-    """None where there is none, or it is damaged: then the teacher is asked again."""
     try:
         with np.load(path) as opened:
             return dict(opened)

@@ -18,7 +18,7 @@ from distill import runs, table
 from distill.annotation import AXES, Annotator
 from distill.errors import DistillError
 from distill.files import sole_writer, whole, write_json
-from distill.learning.device import choose_device, choose_precision, keep_freed_memory, share_cores
+from distill.learning.device import choose_device, choose_precision, keep_freed_memory, loaders, share_cores
 from distill.learning.loop import Schedule, answers, fit
 from distill.learning.loss import LOSSES
 from distill.learning.splits import groups_of, held_out
@@ -70,7 +70,7 @@ def train_student(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     tensorboard: bool = False,
     export_check: ExportCheck | None = None,
     open_teacher: Callable[[str], Annotator] | None = None,
@@ -81,7 +81,7 @@ def train_student(
     (default: 30 epochs); with minutes the learning rate follows the time. noise, rir: folders of recordings; without
     them noise and rooms are synthesised. speaker_from: regular expression whose group is the speaker in a file's path.
     loss: one of `LOSSES`. learning_rate: the peak (default: the student's own). longest: seconds of a clip that are
-    used. workers: processes that prepare batches.
+    used. workers: processes that prepare batches (default: one, none on fewer than four cores).
     require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not exceed.
     weight_by_spread: clips count the more, axis by axis, the surer the teacher was of them (`students.weighting`).
     augment: {perturbation: share of clips}, in place of the default's (`students.augmentation`).
@@ -119,7 +119,7 @@ def train_student(
         annotator = _annotator(tables, open_teacher) if online else None
         say(f"the student will be under {config['licence']}, from data under {config['data_licence']}")
         torch.manual_seed(seed)
-        network, where = catalogue.build(arch), choose_device(device)
+        network, where, workers = catalogue.build(arch), choose_device(device), loaders(workers)
         number = choose_precision(precision, where, reduced_on_cpu=network.reduced_on_cpu)
         computed = {"device": where.type, "precision": str(number).removeprefix("torch.")}
         around = _around(noise, rir, seed)

@@ -39,6 +39,12 @@ def choose_precision(wanted: str, device: torch.device, *, reduced_on_cpu: bool 
     return torch.bfloat16 if native else torch.float32
 
 
+def loaders(wanted: int | None) -> int:
+    """How many processes prepare batches: as many as are wanted, else one, and none where there are fewer than four
+    cores: drawing takes a tenth of a core, and to leave a whole one to it would cost training half of its speed."""
+    return int((os.cpu_count() or 1) >= 4) if wanted is None else wanted
+
+
 def share_cores(workers: int) -> None:
     """Leave a core to each process that prepares batches: OpenMP threads that wait for a busy core stop one another."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - workers))

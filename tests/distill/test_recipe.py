@@ -52,6 +52,8 @@ evaluate:
         ("run: {recipe: x.yaml}", "no stage 'run'"),
         ("predict: {source: a.wav}", "predict: Missing option '--student'"),
         ("label: {source: a, output: b, jobs: many}", "label: Invalid value for '--jobs'"),
+        ("train-student: {teacher: prosody, output: b}", "train-student: --teacher needs --audio"),
+        ("train-student: {labels: a, data-licence: MIT, output: b}", "train-student: --data-licence goes with"),
         ("label: [x]", "label needs its options as key: value"),
     ],
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from distill.annotation import AXES, Annotation, TeacherCard
 from distill.audio import Span, digest, read
@@ -18,6 +20,8 @@ from students.augmentation import ONLINE, Augmentation
 from students.batches import TrainingBatches, annotated
 from students.clips import Clips, Example, cache
 from students.training import train_student
+from teacher.catalogue import open_teacher
+from tests.teacher.test_onnx_teacher import HEAD, write
 
 CARD = TeacherCard(
     "level", "here", "1", "MIT", "CC0-1.0", 0, AXES, (), (0.0, 1.0), "nothing", False, "none", False, 16_000, 0.2, 30.0
@@ -74,6 +78,29 @@ def test_noise_and_room_come_after_the_answer(clips: Clips) -> None:
     assert not np.allclose(batch.target.numpy()[:, 0], batch.pcm.abs().mean(1), rtol=0.05)
 
 
+class OfAllCores(Level):
+    """Cannot be asked in a fork, as one with threads of its own, or on a GPU; remembers where it was asked."""
+
+    card = replace(CARD, own_threads=True)
+
+    def __init__(self) -> None:
+        self.asked_in: set[int] = set()
+
+    def annotate(self, signals: Any, lengths: Any, sampling_rate: int) -> Annotation:
+        self.asked_in.add(os.getpid())
+        return super().annotate(signals, lengths, sampling_rate)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_teacher_with_threads_of_its_own_is_asked_in_this_process(clips: Clips, workers: int) -> None:
+    """The batches are those of any other teacher, to the bit."""
+    teacher = OfAllCores()
+    drawn = list(batches(clips, ONLINE, annotator=teacher, workers=workers)(3))
+    assert teacher.asked_in == {os.getpid()}
+    for one, other in zip(drawn, batches(clips, ONLINE)(3), strict=True):
+        assert torch.equal(one.pcm, other.pcm) and torch.equal(one.target, other.target)
+
+
 def test_without_a_teacher_the_targets_are_the_tables(clips: Clips) -> None:
     assert all((batch.target == 0).all() for batch in batches(clips, VOICE_ONLY, annotator=None)(0))
 
@@ -86,9 +113,9 @@ def test_a_clip_that_says_nothing_is_left_out_of_the_loss() -> None:
     assert np.isnan(adv[1:]).all()
 
 
-def labelled_by(folder: Path, revision: str) -> Path:
+def labelled_by(folder: Path, revision: str, teacher: str = "level") -> Path:
     info = json.loads((folder / "labels.json").read_text())
-    info["arguments"] = {"teacher": "level"}
+    info["arguments"] = {"teacher": teacher}
     info["teacher"]["revision"] = revision
     (folder / "labels.json").write_text(json.dumps(info))
     return folder
@@ -101,6 +128,20 @@ def test_a_run_with_its_teacher_learns(make_labels: Any, tmp_path: Path) -> None
     )
     assert result["epochs"] == 1
     assert "online: true" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_run_with_an_onnx_teacher_is_the_same_whatever_the_number_of_workers(
+    make_labels: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # as many threads, and so the same bits
+    teacher = write(tmp_path / "model.onnx", {"hidden_states": np.eye(2), "logits": HEAD})
+    labels = labelled_by(make_labels(tmp_path), open_teacher(str(teacher)).card.revision, str(teacher))
+    for workers in (0, 1):
+        given: dict[str, Any] = {"epochs": 2, "batch_size": 4, "device": "cpu", "precision": "float32"}
+        output = tmp_path / f"run-{workers}"
+        train_student(labels, output=output, workers=workers, online=True, open_teacher=open_teacher, **given)
+    weights = [(tmp_path / f"run-{workers}" / "model.safetensors").read_bytes() for workers in (0, 1)]
+    assert weights[0] == weights[1]
 
 
 def test_another_revision_of_the_teacher_is_refused(make_labels: Any, tmp_path: Path) -> None:

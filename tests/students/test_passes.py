@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ def test_an_interrupted_pass_is_completed_to_the_same_bits(tmp_path: Path) -> No
     teacher = Counting()
     assert all(same(list(batches(tmp_path / "b", teacher)(epoch)), undisturbed[epoch]) for epoch in range(4))
     assert teacher.asked == 12  # the first batch was whole
+
+
+def test_a_teacher_that_is_asked_in_this_process_keeps_the_same_voices(tmp_path: Path) -> None:
+    """With a worker, which then reads what was kept by this process."""
+    asked_there = batches(tmp_path / "a", Counting(), workers=1)
+    teacher = Counting()
+    teacher.card = replace(CARD, own_threads=True)
+    asked_here = batches(tmp_path / "b", teacher, workers=1)
+    assert all(same(list(asked_here(epoch)), list(asked_there(epoch))) for epoch in range(4))
+    assert teacher.asked == 16
 
 
 @pytest.mark.parametrize("damage", ["lost", "broken off", "empty"])
