@@ -97,7 +97,9 @@ def test_the_speed_of_training_is_the_measured_one() -> None:
         assert f"{way['median']:.1f} ({way['p10']:.1f} to {way['p90']:.1f})" in shown_there
     for ratio in measured["ratios"].values():
         assert f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" in shown_there
+        assert f"{ratio['median']:.2f} times ({ratio['low']:.2f} to {ratio['high']:.2f})" in README
     assert f"{measured['loading']['alone']['0']:,.0f} clips" in shown_there
+    assert f"takes {measured['ways']['ours']['median']:.1f} clips of 5 s a second" in README
 
 
 def student_rows() -> list[str]:
