@@ -109,11 +109,16 @@ def train_student(as_json: bool, **options: Any) -> Any:
 
 def _trained(result: dict[str, Any]) -> str:
     scores = "  ".join(
-        f"{axis} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+        f"{axis} {_number(score['value'])} [{_number(score['low'])}, {_number(score['high'])}]"
         for axis, score in result["ccc"].items()
         if score
     )
     return f"CCC with {result['teacher']} on {result['n']} held-out clips: {scores}"
+
+
+def _number(value: float | None) -> str:
+    """A run that was finished before is read from its JSON, in which NaN is null."""
+    return "nan" if value is None else f"{value:.3f}"
 
 
 @click.command()
