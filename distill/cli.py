@@ -28,6 +28,7 @@ COMMANDS = {
     "predict": "distill.commands:predict",
     "evaluate": "distill.commands:evaluate",
     "run": "distill.commands:run",
+    "ablate": "distill.commands:ablate",
     "demo": "distill.commands:demo",
 }
 

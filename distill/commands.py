@@ -1,4 +1,5 @@
-"""The commands that need only an exported file, and those that chain the others: predict, evaluate, run, demo."""
+"""The commands that need only an exported file, and those that chain the others: predict, evaluate, run, ablate,
+demo."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from distill.options import audio_option, existing, json_option, seed_option, show, where_option
+from distill.options import audio_option, existing, json_option, output_option, seed_option, show, where_option
 
 
 @click.command()
@@ -136,6 +137,33 @@ def run(recipe: Path, as_json: bool) -> Any:
 
 def _chained(stages: list[dict[str, Any]]) -> str:
     return f"{len(stages)} stages done"
+
+
+@click.command()
+@click.argument("recipe", type=existing)
+@output_option("JSON to write; the table is written beside it as Markdown.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this variant; may be given several times.")
+@json_option
+def ablate(as_json: bool, **options: Any) -> Any:
+    """Train a student several times, each time with one ingredient changed, over several seeds, and compare.
+
+    RECIPE (YAML) says what is prepared, what all runs have in common, the variants, the seeds and the truths
+    (docs/ablation.md). Interrupted, the same command goes on. A variant that fails is named and does not stop the
+    others; the exit code is then 1.
+
+    \b
+    Example:
+      distill ablate ablation.yaml -o ablation.json
+      distill ablate ablation.yaml -o ablation.json --only "the recipe" --only "without mixup"
+    """
+    from distill.ablation import ablate as run
+    from distill.comparison import as_table
+
+    result = run(**options)
+    show(result, as_json, as_table)
+    if result["failed"]:
+        raise SystemExit(1)
+    return result
 
 
 @click.command()

@@ -15,6 +15,9 @@ from distill.cli import door
 from distill.errors import DistillError
 from distill.progress import say
 
+#: Commands that run others, and are no stages themselves.
+CHAINS = ("run", "ablate", "demo")
+
 
 def run_recipe(path: str | Path, *, quiet: bool = False) -> list[dict[str, Any]]:
     """Run the stages of a YAML file: {command: {option: value}}, or {command: [{...}, {...}]} to run one repeatedly.
@@ -27,9 +30,7 @@ def run_recipe(path: str | Path, *, quiet: bool = False) -> list[dict[str, Any]]
         DistillError: no YAML, an unknown stage or key, or a value that the command refuses.
     """
     path = Path(path)
-    typed = [_typed(stage, options, path) for stage, options in _stages(path)]
-    for arguments in typed:
-        _check(arguments, path)
+    typed = typed_stages(read_recipe(path, "a recipe maps commands to their options"), path)
     return [run_command(arguments, quiet=quiet) for arguments in typed]
 
 
@@ -45,7 +46,12 @@ def run_command(arguments: list[str], *, quiet: bool = False) -> dict[str, Any]:
     return {"command": typed, "result": result}
 
 
-def _stages(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def read_recipe(path: Path, shape: str) -> dict[str, Any]:
+    """What a YAML file maps, read strictly: a key that stands twice is refused. shape: what the file should have been.
+
+    Raises:
+        DistillError: no such file, no YAML, or no mapping.
+    """
     import yaml
 
     try:
@@ -55,12 +61,36 @@ def _stages(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DistillError(f"{path}: no YAML ({error})") from None
     if not isinstance(recipe, dict) or not recipe:
-        raise DistillError(f"{path}: a recipe maps commands to their options")
+        raise DistillError(f"{path}: {shape}")
+    return {str(key): value for key, value in recipe.items()}
+
+
+def typed_stages(recipe: Mapping[str, Any], path: Path) -> list[list[str]]:
+    """The stages of {command: {option: value}} or {command: [{...}, {...}]} as typed, in order, each checked.
+
+    Raises:
+        DistillError: an unknown stage or key, or a value that the command refuses.
+    """
+    return [typed_stage(stage, options, path) for stage, options in _stages(recipe, path)]
+
+
+def typed_stage(stage: str, options: Mapping[str, Any], path: Path) -> list[str]:
+    """A stage as the command line that it means, checked; path: the file that says so.
+
+    Raises:
+        DistillError: an unknown stage or key, or a value that the command refuses.
+    """
+    arguments = _typed(stage, options, path)
+    _check(arguments, path)
+    return arguments
+
+
+def _stages(recipe: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for stage, given in recipe.items():
         for options in given if isinstance(given, list) else [given or {}]:
             if not isinstance(options, dict):
                 raise DistillError(f"{path}: {stage} needs its options as key: value")
-            yield str(stage), options
+            yield stage, options
 
 
 def _unique_keys(yaml: Any) -> Any:
@@ -80,9 +110,8 @@ def _unique_keys(yaml: Any) -> Any:
 
 
 def _typed(stage: str, options: Mapping[str, Any], path: Path) -> list[str]:
-    """A stage as the command line that it means."""
     command = door.get_command(click.Context(door), stage)
-    if command is None or isinstance(command, click.Group) or stage in ("run", "demo"):
+    if command is None or isinstance(command, click.Group) or stage in CHAINS:
         raise DistillError(f"{path}: no stage {stage!r}")
     known = {_key(parameter): parameter for parameter in command.params}
     unknown = [key for key in options if key not in known]

@@ -222,7 +222,7 @@ def _timed(result: dict[str, Any]) -> str:
 @click.option("--labels", type=existing, required=True, help="CSV with file, speaker, arousal, valence.")
 @audio_option
 @output_option("Folder for the teacher.")
-@click.option("--split", default="train", show_default=True, help="Rows whose column `split` has this value.")
+@where_option
 @click.option("--licence", default="unknown", help="The licence that the weights will be under.")
 @click.option("--data-licence", default="unknown", help="The licence of the recordings and ratings.")
 @click.option("--trained-on", help="A sentence for the card [default: the table's name and counts].")
@@ -234,6 +234,7 @@ def train_teacher(method: str, labels: Path, audio: Path | None, as_json: bool, 
     \b
     Example:
       distill train-teacher --method prosody --labels ratings.csv --audio recordings/ -o teachers/mine
+      distill train-teacher --labels ratings.csv --where split=train -o teachers/mine
     """
     from teacher.prosody.training import train_prosody
 

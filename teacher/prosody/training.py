@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -16,6 +16,7 @@ from distill.annotation import AXES, TeacherCard
 from distill.audio import SUFFIXES, read, reject_unusable
 from distill.errors import AudioError, DistillError
 from distill.files import sha256_of, write_json
+from distill.manifest import select
 from distill.metrics import ccc
 from distill.progress import Progress
 from teacher.prosody.features import FEATURES, SAMPLING_RATE, Array, feature_names, functionals
@@ -76,7 +77,7 @@ def train_prosody(
     labels: Path,
     audio: Path,
     output: Path,
-    split: str | None = "train",
+    where: Mapping[str, str] | None = None,
     seed: int = 0,
     licence: str = "unknown",
     data_licence: str = "unknown",
@@ -85,10 +86,10 @@ def train_prosody(
     """Train the bundled teacher and write `prosody.npz` and `prosody.json` into a folder.
 
     Args:
-        labels: CSV with file, speaker, arousal, valence (0..1), and perhaps dominance_norm, category, raters, split.
+        labels: CSV with file, speaker, arousal, valence (0..1), and perhaps dominance_norm, category, raters.
         audio: folder that the files stand in; a file without an ending is looked for with every known one.
         output: folder for the weights and the card.
-        split: use only the rows whose split is this; None for all.
+        where: {column: value}; rows that have other values are left out.
         seed: of the random views.
         licence, data_licence: of the weights, and of the recordings and ratings; they go with every label made.
         trained_on: a sentence for the card; by default the name of the table and its counts.
@@ -100,7 +101,7 @@ def train_prosody(
     Raises:
         DistillError: columns or recordings are missing, or there are fewer than three speakers.
     """
-    rows = read_table(labels, split)
+    rows = read_table(labels, where)
     corpus = hear(rows, audio, seed)
     choice, answers = choose(corpus)
     experts = fit_experts(prepare(corpus), choice)
@@ -112,15 +113,15 @@ def train_prosody(
 # --- the table and the sound ----------------------------------------------------------------------------------------
 
 
-def read_table(labels: Path, split: str | None) -> Rows:
-    """Rows of the CSV that belong to the split, sorted by file."""
+def read_table(labels: Path, where: Mapping[str, str] | None = None) -> Rows:
+    """Rows of the CSV with the values of `where`, sorted by file."""
     with labels.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
         if missing := sorted({"file", "speaker", "arousal", "valence"} - set(reader.fieldnames or ())):
             raise DistillError(f"{labels}: the column {missing[0]!r} is missing")
-        rows = [row for row in reader if split is None or row.get("split") == split]
+        rows = select(list(reader), where or {}, labels)
     if len({row["speaker"] for row in rows}) < 3:
-        chosen = f" with split {split!r}" if split else ""
+        chosen = "".join(f" with {column}={value}" for column, value in (where or {}).items())
         raise DistillError(f"{labels}: the rows{chosen} must hold at least three speakers: each is left out once")
     return sorted(rows, key=lambda row: row["file"])
 

@@ -275,19 +275,27 @@ def test_training_writes_a_teacher_that_loads_and_has_learnt(tmp_path: Path) -> 
 
 def test_without_categories_and_dominance_one_expert_answers_two_axes(tmp_path: Path) -> None:
     labels = corpus_folder(tmp_path, ["file", "speaker", "arousal", "valence"])
-    train_prosody(labels=labels, audio=tmp_path, output=tmp_path / "out", split=None)
+    train_prosody(labels=labels, audio=tmp_path, output=tmp_path / "out")
     teacher = Prosody.load(tmp_path / "out")
     assert teacher.card.axes == ("arousal", "valence") and teacher.card.derived == ()
     adv = teacher.annotate(voice(0.8)[None], [12_800], RATE).adv[0]
     assert np.isnan(adv[1]) and np.isfinite(adv[[0, 2]]).all()
 
 
+def test_rows_are_chosen_as_everywhere_else(tmp_path: Path) -> None:
+    labels = corpus_folder(tmp_path, FULL)
+    assert [row["file"] for row in read_table(labels)] == [str(number) for number in range(9)]
+    assert [row["file"] for row in read_table(labels, {"category": "c0|c2"})] == ["0", "2", "3", "5", "6", "8"]
+
+
 def test_training_says_what_is_wrong_with_the_table(tmp_path: Path) -> None:
     with pytest.raises(DistillError, match="'valence' is missing"):
-        read_table(corpus_folder(tmp_path, ["file", "speaker", "arousal"]), None)
+        read_table(corpus_folder(tmp_path, ["file", "speaker", "arousal"]))
     labels = corpus_folder(tmp_path, FULL)
     with pytest.raises(DistillError, match="three speakers"):
-        read_table(labels, "dev")
+        read_table(labels, {"speaker": "s0|s1"})
+    with pytest.raises(DistillError, match="no row with split=dev"):
+        read_table(labels, {"split": "dev"})
     (tmp_path / "4.wav").unlink()
     with pytest.raises(DistillError, match="no recording named 4"):
         train_prosody(labels=labels, audio=tmp_path, output=tmp_path / "out")
