@@ -61,7 +61,7 @@ def _trained(folder: Path, arch: str = "wav2small") -> Path:
     labels, how = _labels(folder), {"device": "cpu", "precision": "float32"}
     with pytest.MonkeyPatch.context() as one_core:
         one_core.setattr(os, "cpu_count", lambda: 1)  # one thread, and so the same weights everywhere
-        train_student(labels, arch=arch, output=folder / "run", epochs=2, batch_size=4, workers=0, longest=0.5, **how)
+        train_student(labels, arch=arch, output=folder / "run", epochs=4, batch_size=4, workers=0, longest=0.5, **how)
     _fit_head(folder / "run", table.read(labels), arch)
     return folder / "run"
 
