@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 RESULTS = benchmarks/results
 SPEECH ?= ../shared/data
 
-.PHONY: demo test lint check-long clean
+.PHONY: demo test lint check-long ablation clean
 
 $(VENV)/installed: pyproject.toml
 	python3 -m venv $(VENV)
@@ -28,8 +28,14 @@ check-long: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m long
 	rm -rf runs/real-speech runs/throughput
 	$(BIN)/distill label $(SPEECH)/speech -o runs/throughput --teacher prosody --json > $(RESULTS)/label-speech.json
+	$(BIN)/distill benchmark-training --rounds 9 -o $(RESULTS)/training.json
 	$(BIN)/distill run benchmarks/recipes/real-speech.yaml
 	cp runs/real-speech/run/result.json $(RESULTS)/real-speech/training.json
+
+# Students with one ingredient changed, and students of people's ratings: hours.
+ablation: $(VENV)/installed
+	$(BIN)/distill ablate benchmarks/recipes/ablation.yaml -o $(RESULTS)/ablation.json
+	$(BIN)/distill ablate benchmarks/recipes/direct.yaml -o $(RESULTS)/direct.json
 
 clean:
 	rm -rf $(VENV) demo runs build *.egg-info
