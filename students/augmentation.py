@@ -70,6 +70,9 @@ class Augmentation:
         return replace(self, **changed)
 
 
+#: Lengths of batches are multiples of so many samples.
+_GRID = SAMPLING_RATE // 10
+
 #: What of an `Augmentation` is a share of clips (batches).
 SHARES = ("mixup", "speed", "equaliser", "crop", "silence", "room", "noise", "clipping", "band", "codec")
 
@@ -119,6 +122,7 @@ class VoiceChanger:
         samples = min(self.longest, *map(len, signals))
         if rng.random() < how.crop:
             samples = int(samples * rng.uniform(how.shortest_crop, 1))
+        samples = on_the_grid(samples)
         yield from ((index, excerpt(signal, samples, rng)) for index, signal in zip(members, signals, strict=True))
 
     def _coloured(self, signal: np.ndarray, speed: float, rng: np.random.Generator) -> np.ndarray:
@@ -145,6 +149,16 @@ class VoiceChanger:
         )  # fmt: skip
 
 
+def on_the_grid(samples: int) -> int:
+    """Cut down to whole tenths of a second: for every length of a batch that it has not met, oneDNN makes kernels and
+    keeps them, gigabytes in a long training.
+
+    >>> on_the_grid(32_345), on_the_grid(800)
+    (32000, 800)
+    """
+    return samples // _GRID * _GRID or samples
+
+
 def surrounded(
     voices: Sequence[np.ndarray], how: Augmentation, around: Surroundings, rng: np.random.Generator
 ) -> list[np.ndarray]:
@@ -159,7 +173,7 @@ def _waited_for(signal: np.ndarray, silence: float, rng: np.random.Generator) ->
     """With `silence` seconds of nothing in all, before and after."""
     if not silence:
         return signal
-    samples = round(silence * SAMPLING_RATE)
+    samples = on_the_grid(round(silence * SAMPLING_RATE))
     before = int(rng.integers(samples + 1))
     return np.pad(signal, (before, samples - before))
 

@@ -18,8 +18,8 @@ from students.catalogue import STUDENTS, build
 #: One of each kind is quick; the others take their time.
 QUICK = ("wav2small-17k", "mobilenetv4-small")
 
-#: After minutes of real speech it holds (off by 0.13, CCC 0.98); after a dozen steps its weights are not fit for 8 bits.
-UNTAUGHT = pytest.mark.xfail(reason="a dozen steps teach mobilenetv4-medium too little", raises=DistillError, strict=True)
+#: After minutes of real speech it holds (off by 0.13, CCC 0.98); after a dozen steps its weights do not fit 8 bits.
+UNTAUGHT = pytest.mark.xfail(reason="a dozen steps teach it too little", raises=DistillError, strict=True)
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:

@@ -10,7 +10,8 @@ import pytest
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.perturb import Surroundings, level
-from students.augmentation import SHARES, Augmentation, surrounded
+from students.augmentation import SHARES, Augmentation, VoiceChanger, surrounded
+from students.clips import Clips
 
 #: Nothing at all.
 NOTHING = replace(Augmentation().with_shares(dict.fromkeys(SHARES, 0.0)), gain_db=(0.0, 0.0))
@@ -47,11 +48,20 @@ def test_silence_is_of_one_length_in_a_batch_and_lies_on_both_sides() -> None:
     after = heard(NOTHING.with_shares({"silence": 1.0}))
     assert len({len(signal) for signal in after}) == 1
     more = len(after[0]) - SAMPLING_RATE
-    assert 0.1 * SAMPLING_RATE <= more <= 1.2 * SAMPLING_RATE
+    assert 0.1 * SAMPLING_RATE <= more <= 1.2 * SAMPLING_RATE and more % (SAMPLING_RATE // 10) == 0
     fronts = [int(np.flatnonzero(signal)[0]) for signal in after]
     assert len(set(fronts)) > 1
     for voice, signal, front in zip(voices(), after, fronts, strict=True):
         np.testing.assert_array_equal(signal[front : front + SAMPLING_RATE], voice)
+
+
+def test_batches_are_of_few_lengths() -> None:
+    """Each new one would cost memory for good."""
+    clips = Clips(np.ones(50_000, "<i2"), np.array([0, 22_345, 50_000]), np.zeros((2, 3)), np.ones(2, np.float32))
+    changer = VoiceChanger(clips, replace(Augmentation(), speed=1.0, crop=1.0), longest=32_000)
+    drawn = [changer.voices(np.array([0, 1]), np.random.default_rng(seed)) for seed in range(20)]
+    lengths = {len(voice.signal) for batch in drawn for voice in batch}
+    assert len(lengths) > 2 and all(length % 1_600 == 0 for length in lengths)
 
 
 def test_the_level_is_drawn_for_each() -> None:

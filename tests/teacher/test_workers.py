@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from multiprocessing import current_process
@@ -113,15 +114,21 @@ def test_a_worker_computes_where_it_is_its_turn(monkeypatch: pytest.MonkeyPatch)
 
 def test_ctrl_c_that_another_thread_catches_is_held_back_too() -> None:
     """The signal goes to any thread that does not block it, and Python then interrupts the main one."""
-    come = threading.Event()
+    come, (told, tell) = threading.Event(), socket.socketpair()
     other = threading.Thread(target=come.wait)
     other.start()
-    done = False
-    with pytest.raises(KeyboardInterrupt), ctrl_c_held_back():
-        assert other.ident is not None
-        signal.pthread_kill(other.ident, signal.SIGINT)
-        for _ in range(1000):
-            done = sum(range(100)) > 0
+    tell.setblocking(False)
+    before = signal.set_wakeup_fd(tell.fileno())
+    held_to_the_end = False
+    try:
+        with pytest.raises(KeyboardInterrupt), ctrl_c_held_back():
+            assert other.ident is not None
+            signal.pthread_kill(other.ident, signal.SIGINT)
+            told.settimeout(30)
+            assert told.recv(1) == bytes([signal.SIGINT])  # it has come
+            held_to_the_end = sum(range(100)) > 0
+    finally:
+        signal.set_wakeup_fd(before)
         come.set()
-    other.join()
-    assert done and come.is_set()
+        other.join()
+    assert held_to_the_end
