@@ -48,17 +48,12 @@ def benchmark(
         "machine": machine.describe(),
         "settings": _settings(seconds, rounds=rounds, seed=seed),
         "models": [
-            {
-                **_identity(student),
-                "latency_ms": timed,
-                "ratio_to_first": latency.ratios(timed, latencies[0]),
-                "peak_rss_bytes": peak,
-                **agreement,
-            }
+            {**_identity(student), "latency_ms": timed, "ratio_to_first": latency.ratios(timed, latencies[0]),
+             "peak_rss_bytes": peak, **agreement}
             for student, timed, peak, agreement in zip(students, latencies, peaks, agreements, strict=True)
         ],
         "devices": {},
-    }
+    }  # fmt: skip
     return _written(plain(record), output)
 
 

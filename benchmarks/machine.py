@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from datetime import datetime, timezone
 from importlib import metadata
-from pathlib import Path
 from typing import Any
+
+from distill.machine import cores, cpu_name, features
 
 #: Instruction sets that decide how fast int8 and float kernels run, by the names that Linux and macOS give them.
 INSTRUCTION_SETS = {
@@ -32,15 +32,15 @@ def describe() -> dict[str, Any]:
     project runs from a checkout that was not installed. date: UTC.
     """
     return {
-        "cpu": _cpu_name(),
-        "cores": _usable_cores(),
+        "cpu": cpu_name(),
+        "cores": cores(),
         "threads": 1,
         "memory_bytes": _memory_bytes(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "onnxruntime": _version("onnxruntime"),
         "distill": _version("distill"),
-        "instruction_sets": instruction_sets(_reported_features()),
+        "instruction_sets": instruction_sets(features()),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
@@ -54,50 +54,11 @@ def instruction_sets(features: set[str]) -> dict[str, bool]:
     return {name: not features.isdisjoint(aliases) for name, aliases in INSTRUCTION_SETS.items()}
 
 
-def _cpu_name() -> str:
-    return (
-        _cpuinfo().get("model name")
-        or _text(Path("/proc/device-tree/model"))  # boards name themselves there, e.g. "Raspberry Pi 4 Model B Rev 1.4"
-        or _sysctl("-n", "machdep.cpu.brand_string")
-        or platform.processor()
-        or platform.machine()
-    )
-
-
-def _reported_features() -> set[str]:
-    info = _cpuinfo()
-    linux = (info.get("flags") or info.get("features") or "").lower().split()
-    lines = (line.rpartition(": ") for line in _sysctl("hw.optional").lower().splitlines())
-    return {*linux, *(key for key, _, value in lines if value == "1")}
-
-
-def _cpuinfo() -> dict[str, str]:
-    lines = (line.partition(":") for line in _text(Path("/proc/cpuinfo")).splitlines())
-    return {key.strip().lower(): value.strip() for key, _, value in lines}
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _memory_bytes() -> int | None:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # not every system answers
         return None
-
-
-def _sysctl(*arguments: str) -> str:
-    if platform.system() != "Darwin":
-        return ""
-    return subprocess.run(["sysctl", *arguments], capture_output=True, text=True, check=False).stdout.strip()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
-        return ""
 
 
 def _version(distribution: str) -> str | None:

@@ -61,11 +61,6 @@ def markdown(record: Record) -> str:
     return "\n\n".join([*parts, "Every number is in `benchmark.json`, which lies beside this page."]) + "\n"
 
 
-def summary(record: Record) -> str:
-    """The first table as aligned text for a terminal, under a line that says where it was measured."""
-    return f"{where(record)}\n\n{tables.as_text(tables.glance(record))}"
-
-
 def where(record: Record) -> str:
     """One sentence on what the figures are and are not."""
     machine, settings = record["machine"], record["settings"]

@@ -206,19 +206,6 @@ def plain_markdown(text: str) -> str:
     return " ".join(re.sub(r"([\\|<>*`\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text).split())
 
 
-def as_text(table: Table) -> str:
-    """Aligned columns for a terminal."""
-    lines = [table.columns, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
-    aligned = (
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in lines
-    )
-    return "\n".join(aligned)
-
-
 def _told_apart(names: Sequence[str], additions: Sequence[str]) -> list[str]:
     """Names that several have, each with what may tell it from the others."""
     seen = Counter(names)

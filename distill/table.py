@@ -170,19 +170,19 @@ def count(folder: Path) -> tuple[int, float]:
 
 
 def drop_files(folder: Path, files: set[str]) -> None:
-    """Take every row of `files` out of the table; each part is replaced whole."""
+    """Take every row of `files` out of the table; each part that has some is replaced whole, a row group at a time."""
     import pyarrow
-    import pyarrow.compute
     import pyarrow.parquet
 
+    dropped = pyarrow.array(sorted(files), pyarrow.string())
     for part in part_files(folder) if files else []:
-        rows = pyarrow.parquet.read_table(part)
-        kept = rows.filter(pyarrow.compute.invert(pyarrow.compute.is_in(rows["file"], pyarrow.array(sorted(files)))))
-        if kept.num_rows == 0:
+        with pyarrow.parquet.ParquetFile(part) as opened:
+            names = opened.iter_batches(columns=["file"])
+            kept, rows = sum(_without(batch, dropped).num_rows for batch in names), opened.metadata.num_rows
+            if 0 < kept < rows:
+                _write_without(opened, dropped, part)
+        if kept == 0:
             part.unlink()
-        elif kept.num_rows < rows.num_rows:
-            with whole(part) as beside:
-                pyarrow.parquet.write_table(kept, beside)
 
 
 def part_files(folder: Path) -> list[Path]:
@@ -223,6 +223,22 @@ def settle(folder: Path) -> None:
     for part in folder.glob("part-*.parquet"):
         if part not in kept:
             part.unlink()
+
+
+def _write_without(opened: Any, dropped: Any, part: Path) -> None:
+    """Replace a part, which is open, by its rows of other files than those that are dropped."""
+    import pyarrow.parquet
+
+    with whole(part) as beside, pyarrow.parquet.ParquetWriter(beside, opened.schema_arrow) as writer:
+        for number in range(opened.num_row_groups):
+            writer.write_table(_without(opened.read_row_group(number), dropped))
+
+
+def _without(rows: Any, dropped: Any) -> Any:
+    """Rows, an Arrow table or batch, of other files than those that are dropped."""
+    import pyarrow.compute
+
+    return rows.filter(pyarrow.compute.invert(pyarrow.compute.is_in(rows["file"], dropped)))
 
 
 def _replaces(part: Path) -> list[str]:

@@ -1,11 +1,10 @@
-"""Batches of segments: planned from the list alone, decoded, annotated; every segment ends as a row or a failure."""
+"""Batches of segments: decoded, annotated; every segment ends as a row or a failure."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,13 @@ from distill import table
 from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator
 from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
 from distill.errors import AudioError, DistillError
-from distill.files import sha256_of_bytes
 from distill.manifest import Failure, Segment
-from distill.tars import open_bytes
 
 #: Segments that are decoded and answered together, where the teacher does not say otherwise.
 BATCH = 32
 
 #: Threads that decode ahead, at most: about as many keep up with the fastest network on one GPU.
 _DECODERS = 16
-
-#: Bytes from the middle of a file by which likely copies of it are brought into the same batch.
-_PROBE = 4096
 
 
 @dataclass(frozen=True)
@@ -53,22 +47,6 @@ def clips_together(annotator: Annotator) -> int:
     """How many clips a teacher is best asked at once: a slow one says so itself (`together`), since what it has
     answered is on disk only when its batch is done."""
     return int(getattr(annotator, "together", BATCH))
-
-
-def plan(segments: Sequence[Segment], root: Path, together: int = BATCH) -> list[list[Segment]]:
-    """Batches of at most `together`, from the segment list alone. Segments that may be the same audio stand in one, to
-    be computed once; within that, clips of like length follow one another, so that little is padded."""
-    by_size: dict[tuple[int, float, float], list[Segment]] = {}
-    for segment in sorted(segments, key=lambda segment: segment.key):
-        by_size.setdefault((segment.size, segment.start, segment.end), []).append(segment)
-    groups = [group for same_size in by_size.values() for group in _likely_copies(same_size, root, together)]
-    groups.sort(key=lambda group: -group[0].seconds)  # the longest first: what will not fit is known early
-    batches: list[list[Segment]] = [[]]
-    for group in groups:
-        if batches[-1] and len(batches[-1]) + len(group) > together:
-            batches.append([])
-        batches[-1] += group
-    return [batch for batch in batches if batch]
 
 
 def annotate_batch(
@@ -133,39 +111,6 @@ def annotate_decoded(batch: Decoded, annotator: Annotator, *, embeddings: bool =
         else:
             unanswered.append(_failure(segment, refused[question.key]))
     return Outcome(rows, batch.failures + unanswered)
-
-
-def _likely_copies(segments: Sequence[Segment], root: Path, together: int) -> Iterable[list[Segment]]:
-    if len(segments) == 1:
-        return [list(segments)]
-    alike = _grouped(segments, lambda segment: _probe(root / segment.file, segment.size))
-    # Different clips may share a silent middle, and a batch has to fit into memory: of many, all bytes decide.
-    return [
-        copies
-        for group in alike
-        for copies in (
-            _grouped(group, lambda segment: _probe(root / segment.file)) if len(group) > together else [group]
-        )
-    ]
-
-
-def _grouped(segments: Sequence[Segment], key: Callable[[Segment], bytes]) -> Iterable[list[Segment]]:
-    groups: dict[bytes, list[Segment]] = {}
-    for segment in segments:
-        groups.setdefault(key(segment), []).append(segment)
-    return groups.values()
-
-
-def _probe(path: Path, size: int | None = None) -> bytes:
-    """Digest of the middle of a file of `size` bytes, or of all of it."""
-    try:
-        with open_bytes(path)[0] as handle:
-            if size is None:
-                return sha256_of_bytes(handle).encode()
-            handle.seek(max(0, (size - _PROBE) // 2))
-            return hashlib.sha256(handle.read(_PROBE)).digest()
-    except (OSError, AudioError):
-        return os.fsencode(path)
 
 
 @dataclass(frozen=True)

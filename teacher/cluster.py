@@ -21,12 +21,14 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, TextIO, cast
 
+from distill.annotation import TeacherCard
 from distill.errors import DistillError
 from distill.manifest import Segment
 from distill.progress import say
-from teacher.batches import Outcome, annotate_batch
+from teacher.asked import Task
+from teacher.batches import Outcome
 from teacher.catalogue import absolute
-from teacher.workers import Asked, ctrl_c_held_back, opened_for
+from teacher.workers import Annotating, ctrl_c_held_back
 
 #: How the cluster is asked for that runs on this machine, or that the environment names.
 AUTO = "auto"
@@ -59,22 +61,27 @@ _STORE = 256 * 2**20
 
 
 def annotate_on_ray(
-    batches: Iterable[list[Segment]], asked: Asked, address: str | None = None, actors: int | None = None
+    batches: Iterable[list[Segment]],
+    task: Task,
+    card: TeacherCard,
+    address: str | None = None,
+    actors: int | None = None,
 ) -> Iterator[tuple[list[Segment], Outcome]]:
     """Every batch with what became of it, once, as they finish. What a dead process had is done again by another.
 
-    address: of a cluster; None: one on this machine, as long as it takes. actors: by default as many as there are
+    card: of the task's teacher, as this machine has it; every actor has to have the same revision. address: of a
+    cluster; None: one on this machine, as long as it takes. actors: by default as many as there are
     GPUs, for a teacher that uses one; else CPUs, or nodes for a teacher that uses all cores of one.
 
     Raises:
         DistillError: the cluster cannot be reached, a teacher failed there, or processes die again and again.
     """
     with reached(address, actors):
-        count, share = _share(asked, actors)
+        count, share = _share(card, task.asked.device, actors)
         waiting = iter(batches)
         first = list(islice(waiting, count))  # so that no more actors start than there are batches
         if first:
-            yield from _Actors(_everywhere(asked), len(first), share).annotate(chain(first, waiting))
+            yield from _Actors(_everywhere(task), card.revision, len(first), share).annotate(chain(first, waiting))
 
 
 @contextmanager
@@ -110,6 +117,7 @@ class _WithoutRay:
         self._stream = stream
 
     def write(self, text: str) -> int:
+        """Write what is not Ray's."""
         return len(text) if threading.current_thread().name.startswith("ray_") else self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
@@ -133,8 +141,12 @@ def _start(actors: int | None) -> None:
     try:
         ray.init("local", num_cpus=processes, object_store_memory=_STORE, include_dashboard=False, **_QUIET)
     except Exception as error:  # of many types: no room in /dev/shm, a machine too busy for Ray's 30 s
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DistillError(f"--engine ray: no cluster can be started on this machine ({reason})") from None
+        raise DistillError(f"--engine ray: no cluster can be started on this machine ({_lines(error)[0]})") from None
+
+
+def _lines(error: Exception) -> list[str]:
+    """What Ray says of a failure, a page as a rule: the reason stands first or last."""
+    return [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
 
 
 def _named(address: str) -> str:
@@ -188,40 +200,25 @@ def _unreached(address: str, reason: str) -> DistillError:
     )
 
 
-def _everywhere(asked: Asked) -> Asked:
+def _everywhere(task: Task) -> Task:
     """The same for a process in another folder."""
-    return replace(asked, root=asked.root.resolve(), teacher=absolute(asked.teacher))
+    return replace(task, root=task.root.resolve(), asked=replace(task.asked, teacher=absolute(task.asked.teacher)))
 
 
-def _share(asked: Asked, actors: int | None) -> tuple[int, dict[str, Any]]:
+def _share(card: TeacherCard, device: str, actors: int | None) -> tuple[int, dict[str, Any]]:
     """How many actors, and what each takes of the cluster."""
     import ray
 
     gpus = int(ray.cluster_resources().get("GPU", 0))
     nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     nodes = [cpus for cpus in nodes if cpus] or [1]
-    if not opened_for(asked).card.own_threads:
+    if not card.own_threads:
         return actors or sum(nodes), {"num_cpus": 1}
-    if gpus and asked.device in ("auto", "cuda"):
+    if gpus and device in ("auto", "cuda"):
         return min(actors or gpus, gpus), {"num_cpus": 1, "num_gpus": 1}
     each = -(-(actors or 1) // len(nodes))
     # Ray gives an actor as many OpenMP threads as it has CPUs.
     return actors or len(nodes), {"num_cpus": max(1, min(nodes) // each), "scheduling_strategy": "SPREAD"}
-
-
-class Annotating:
-    """What an actor does: a teacher, loaded once in a process of its own."""
-
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-
-    def begin(self) -> str:
-        """Load the teacher; returns its revision. Not when it is made: there an error would lose its type."""
-        return opened_for(self._asked).card.revision
-
-    def annotate(self, segments: list[Segment]) -> Outcome:
-        annotator = opened_for(self._asked)
-        return annotate_batch(segments, self._asked.root, annotator, embeddings=self._asked.embeddings)
 
 
 @dataclass(frozen=True)
@@ -240,11 +237,11 @@ class _Actors:
     batches would wait for a new node. Here whoever is free takes them.
     """
 
-    def __init__(self, asked: Asked, count: int, share: dict[str, Any]) -> None:
+    def __init__(self, task: Task, revision: str, count: int, share: dict[str, Any]) -> None:
         import ray
 
-        self._asked, self._share = asked, share
-        self._hire: Callable[[], Any] = lambda: ray.remote(**share)(Annotating).remote(asked)
+        self._teacher, self._revision, self._share = task.asked.teacher, revision, share
+        self._hire: Callable[[], Any] = lambda: ray.remote(**share)(Annotating).remote(task)
         self._errands: dict[Any, _Errand] = {}
         self._free: deque[Any] = deque()  # an actor for each batch that it could take
         self._orphans: deque[tuple[list[Segment], int]] = deque()
@@ -310,10 +307,9 @@ class _Actors:
             told = True
 
     def _check_revision(self, revision: str) -> None:
-        here = opened_for(self._asked).card.revision
-        if revision != here:
+        if revision != self._revision:
             raise DistillError(
-                f"{self._asked.teacher}: a node of the cluster has the revision {revision}, this machine {here}; "
+                f"{self._teacher}: a node of the cluster has the revision {revision}, this machine {self._revision}; "
                 "name the revision (owner/name@revision), or bring the same files to every node"
             )
 
@@ -335,8 +331,9 @@ class _Actors:
         ray.kill(errand.actor)  # it may only be out of reach
         if errand.deaths + 1 >= _DEATHS or self._stillborn >= _DEATHS:
             of = f"at {errand.batch[0].file}" if errand.batch else "while starting"
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-            raise DistillError(f"{_DEATHS} processes of the cluster died {of}, one after the other ({reason})")
+            raise DistillError(
+                f"{_DEATHS} processes of the cluster died {of}, one after the other ({_lines(error)[-1]})"
+            )
         say("a process of the cluster died; others do again what it had")
         self._add()
 

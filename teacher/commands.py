@@ -67,7 +67,7 @@ _teacher_option = click.option(
 )
 @click.option(
     "--jobs", type=click.IntRange(1),
-    help="Worker processes [default: one a core; one for a teacher that uses all cores by itself].",
+    help="Worker processes [default: one a core; one for a teacher that uses all cores by itself; several share them].",
 )  # fmt: skip
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
@@ -79,7 +79,11 @@ _teacher_option = click.option(
     help="The Ray cluster: auto (the one this machine belongs to) or HOST:PORT [default: one on this "
     "machine, for as long as it takes].",
 )  # fmt: skip
-@click.option("--estimate", is_flag=True, help="Time the teacher on a sample, say what all would take, write nothing.")
+@click.option(
+    "--estimate", is_flag=True,
+    help="Time the teacher on a sample, say what all would take, and touch no table. A language model is asked about "
+    "the sample, at its price; its cache keeps the answers.",
+)  # fmt: skip
 @click.option("--price-per-hour", type=click.FloatRange(0), help="What an hour of this machine costs, for --estimate.")
 @json_option
 def label(strict: bool, as_json: bool, estimate: bool, price_per_hour: float | None, **options: Any) -> Any:
@@ -129,7 +133,7 @@ def _estimated(found: dict[str, Any]) -> str:
         + (f", {_bytes(found['disk_bytes_with_embeddings'])} with embeddings"
            if found["disk_bytes_with_embeddings"] else ""),
         f"timed on {sample['segments']} segments ({sample['audio_seconds']:.1f} s of audio in "
-        f"{sample['wall_seconds']:.1f} s), {sample['failed']} of them failed; nothing was written",
+        f"{sample['wall_seconds']:.1f} s), {sample['failed']} of them failed; the table is not touched",
     ]  # fmt: skip
     if found["cost"] is not None:
         cost = found["cost"]

@@ -1,8 +1,7 @@
-"""What labelling would take, before it is begun: the teacher is timed on a sample. Nothing is written to the output."""
+"""What labelling would take, before it is begun: the teacher is timed on a sample. The table is not touched."""
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -14,16 +13,22 @@ from typing import Any
 import numpy as np
 
 from distill import table
-from distill.annotation import Annotator
+from distill.annotation import Annotator, ColumnAnnotator
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.licences import UNKNOWN
+from distill.machine import cores, cpu_name
 from distill.manifest import Segment
 from distill.remote import DEFAULT_BYTES
+from teacher.asked import Asked, Task
 from teacher.batches import annotate_batch, clips_together
 from teacher.catalogue import DEFAULT, EXACT
-from teacher.labelling import described, no_longer_so, prepared, processes
-from teacher.work import Marks, Work, known_of, spool
+from teacher.preparing import described, prepared
+from teacher.reconciling import leave_out_what_is_done
+from teacher.source import Source
+from teacher.speech import PAUSE, THRESHOLD
+from teacher.work import spool
+from teacher.workers import processes
 
 #: The sample: so many segments, spread over the source, for so many seconds of wall time at most (a batch is ended).
 SAMPLE, SECONDS = 64, 20.0
@@ -64,15 +69,16 @@ def estimate(
     precision: str = EXACT,
     jobs: int | None = None,
     vad: bool = False,
-    vad_threshold: float = 0.5,
-    vad_pause: float = 0.3,
+    vad_threshold: float = THRESHOLD,
+    vad_pause: float = PAUSE,
     cache: str | Path | None = None,
     cache_gb: float = DEFAULT_BYTES / 1e9,
     price_per_hour: float | None = None,
 ) -> dict[str, Any]:
     """How long `teacher.labelling.label`, with the same arguments, would take for what `output` lacks.
 
-    price_per_hour: what the machine costs.
+    price_per_hour: what the machine costs. A language model is asked about the sample, at its price; its answers stay
+    in its cache, so that `label` does not ask again.
 
     Returns {missing, skipped, unlisted: segments, audio_hours, wall_seconds {value, low, high}, real_time_factor,
     disk_bytes, disk_bytes_with_embeddings (None: the teacher has none), cost {value, low, high} or None, machine, jobs,
@@ -81,53 +87,45 @@ def estimate(
     Raises:
         Refused, DistillError: as `label` would; or every segment of the sample failed.
     """
-    output = Path(output)
-    annotator, listing, arguments = prepared(
-        source, teacher=teacher, audio=audio, window=window, hop=hop, where=where, audio_licence=audio_licence,
-        require_licence=require_licence, embeddings=embeddings, views=views, device=device, precision=precision,
-        vad=vad, vad_threshold=vad_threshold, vad_pause=vad_pause, cache=cache, cache_gb=cache_gb,
+    output, asked = Path(output), Asked(teacher, device, precision, views)
+    heard = Source(
+        path=source, audio=audio, where=where, window=window, hop=hop, vad=vad, vad_threshold=vad_threshold,
+        vad_pause=vad_pause, cache=cache, cache_gb=cache_gb,
     )  # fmt: skip
-    described(output, annotator, listing, arguments)
+    begun = prepared(heard, asked, embeddings=embeddings, audio_licence=audio_licence, require_licence=require_licence)
+    described(output, begun)
     with TemporaryDirectory() as beside:
-        work, unlisted = spool(listing, Path(beside) / "listing")
-        _leave_out_what_is_done(output, work, relabel=relabel)
-        missing, seconds = int(work.missing.sum()), work.seconds()
-        dimensions = _warm_up(annotator)
-        timed = _timed(work.sample(SAMPLE), listing.root, annotator, embeddings=embeddings)
-        disk = _bytes_a_row(timed.rows, Path(beside)) * missing
-    jobs = jobs or processes(annotator, device)
-    wall = _wall(timed, seconds, min(jobs, _cores()))
-    more = disk + missing * 2 * dimensions if dimensions else None
-    cost = None if price_per_hour is None else {name: value / 3600 * price_per_hour for name, value in wall.items()}
+        work, unlisted = spool(begun.listing, Path(beside) / "listing")
+        leave_out_what_is_done(output, work, relabel=relabel)
+        dimensions = _warm_up(begun.annotator)
+        timed = _timed(work.sample(SAMPLE), begun.task, begun.annotator)
+        missing, seconds, disk = int(work.missing.sum()), work.seconds(), _bytes_a_row(timed.rows, Path(beside))
+    jobs = jobs or processes(begun.annotator.card, device)
+    wall = _wall(timed, seconds, min(jobs, cores()))
     return {
         "missing": missing, "skipped": work.segments - missing, "unlisted": len(unlisted),
         "audio_hours": seconds / 3600, "wall_seconds": wall,
         "real_time_factor": wall["value"] / seconds if seconds else 0.0,
-        "disk_bytes": disk, "disk_bytes_with_embeddings": more, "cost": cost, "machine": _machine(), "jobs": jobs,
+        **_on_disk(missing, disk, dimensions), "cost": _cost(wall, price_per_hour), "machine": _machine(), "jobs": jobs,
         "sample": {"segments": timed.segments, "failed": timed.failed, "audio_seconds": sum(timed.audio),
                    "wall_seconds": sum(timed.wall)},
         "output": output,
     }  # fmt: skip
 
 
-def _leave_out_what_is_done(output: Path, work: Work, *, relabel: bool) -> None:
-    if not table.is_table(output):
-        return
-    known = known_of(output)
-    old = no_longer_so(output, work, known, relabel=relabel)
-    kept = ~np.isin(known.files, known.files[old])  # the rows of a file are replaced together
-    work.leave_out(Marks(known.keys[kept], known.files[kept], known.states[kept], known.columns[kept]))
-
-
 def _warm_up(annotator: Annotator) -> int:
-    """Ask once, untimed: what is built at the first call is not counted; returns the dimensions of the embedding."""
+    """Ask once, untimed: what is built at the first call is not counted; returns the dimensions of the embedding, 0
+    where there is none. Who reads the manifest is not asked of noise, which has no row there (people), or a price (a
+    language model), and pools nothing."""
+    if isinstance(annotator, ColumnAnnotator):
+        return 0
     samples = int(SAMPLING_RATE * max(1.0, annotator.card.shortest_seconds))
     noise = np.random.default_rng(0).normal(0, 0.1, (1, samples)).astype(np.float32)
     embedding = annotator.annotate(noise, [samples], SAMPLING_RATE).embedding
     return 0 if embedding is None else int(embedding.shape[1])
 
 
-def _timed(sample: Sequence[Segment], root: Path, annotator: Annotator, *, embeddings: bool) -> Timed:
+def _timed(sample: Sequence[Segment], task: Task, annotator: Annotator) -> Timed:
     """Decode and answer the sample, batch by batch, those of like length together, in an order drawn at random: where
     the time ends it early, what was timed is still of all lengths.
 
@@ -142,7 +140,7 @@ def _timed(sample: Sequence[Segment], root: Path, annotator: Annotator, *, embed
         if timed.wall and time.monotonic() - began > SECONDS:
             break
         batch, started = batches[number], time.monotonic()
-        outcome = annotate_batch(batch, root, annotator, embeddings=embeddings)
+        outcome = annotate_batch(batch, task.root, annotator, embeddings=task.embeddings)
         timed.wall.append(time.monotonic() - started)
         timed.audio.append(sum(segment.seconds for segment in batch))
         timed.segments, timed.failed = timed.segments + len(batch), timed.failed + len(outcome.failures)
@@ -178,19 +176,20 @@ def _bytes_a_row(rows: Sequence[table.Row], beside: Path) -> float:
     return (every - one) / (len(rows) - 1) if len(rows) > 1 else float(one)
 
 
+def _on_disk(missing: int, a_row: float, dimensions: int) -> dict[str, float | None]:
+    """Bytes of the rows, and with embeddings in half precision, if the teacher has them.
+
+    >>> _on_disk(10, 80.0, 256)
+    {'disk_bytes': 800.0, 'disk_bytes_with_embeddings': 5920.0}
+    """
+    plain = missing * a_row
+    return {"disk_bytes": plain, "disk_bytes_with_embeddings": plain + missing * 2 * dimensions if dimensions else None}
+
+
+def _cost(wall: Mapping[str, float], price_per_hour: float | None) -> dict[str, float] | None:
+    """What the machine costs in that time: {value, low, high}; None where nobody says what an hour costs."""
+    return None if price_per_hour is None else {name: value / 3600 * price_per_hour for name, value in wall.items()}
+
+
 def _machine() -> str:
-    return f"{platform.node()} ({_processor()}, {_cores()} cores)"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{platform.node()} ({cpu_name()}, {cores()} cores)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,8 +16,10 @@ from distill.files import reject_unwritable, write_json
 from distill.manifest import Cut, Segment, list_segments
 from distill.metrics import ccc
 from distill.progress import Progress, say
-from teacher.batches import annotate_batch, plan
-from teacher.catalogue import DEFAULT, EXACT, open_teacher
+from teacher.asked import Asked, Task
+from teacher.batches import annotate_batch
+from teacher.catalogue import DEFAULT, EXACT
+from teacher.planning import plan
 from teacher.work import Work, spool
 
 #: Clips that a check hears; of more, it takes as many, evenly over the list.
@@ -48,58 +51,49 @@ def check_precision(
     """
     if output is not None:
         reject_unwritable(Path(output))
-    reduced = open_teacher(teacher, device, precision)
+    asked = Asked(teacher, device, precision)
+    reduced = asked.open()
     longest = reduced.card.longest_seconds
     listing = list_segments(Path(audio), cut=Cut(longest, longest))
     with TemporaryDirectory() as folder:
         chosen = spool(listing, Path(folder) / "listing")[0].evenly(CLIPS)
-    result = compare(chosen, listing.root, teacher, reduced, precision, device)
+    result = compare(chosen, Task(listing.root, asked), reduced)
     if output is not None:
         write_json(Path(output), result)
     return result
 
 
-def compare(
-    chosen: Sequence[Segment], root: Path, teacher: str, reduced: Annotator, precision: str, device: str
-) -> dict[str, Any]:
-    """The result of `check_precision` for chosen segments and a teacher that is already open in `precision`."""
-    with Progress(f"checking {precision}", 2 * len(chosen), "clips") as progress:
-        in_reduced = _answers(chosen, root, reduced, progress)
-        in_exact = _answers(chosen, root, open_teacher(teacher, device), progress)
+def compare(chosen: Sequence[Segment], task: Task, reduced: Annotator) -> dict[str, Any]:
+    """The result of `check_precision` for chosen segments. reduced: the task's teacher, open in its precision."""
+    asked = replace(task.asked, views=1)
+    with Progress(f"checking {asked.precision}", 2 * len(chosen), "clips") as progress:
+        in_reduced = _answers(chosen, task.root, reduced, progress)
+        in_exact = _answers(chosen, task.root, replace(asked, precision=EXACT).open(), progress)
     heard = sorted(in_exact.keys() & in_reduced.keys())
     unanswered = sorted(in_exact.keys() - in_reduced.keys())
     pairs = [axis_columns([answers[key] for key in heard]) for answers in (in_exact, in_reduced)]
     agreement = _agreement(pairs[0], pairs[1], reduced.card)
     why = [f"{file}: answered in float32 alone" for file, _, _ in unanswered[:1]] + shortcomings(agreement)
     return {
-        "precision": precision, "teacher": reduced.card.name, "revision": reduced.card.revision,
-        "device": _kind(device), "asked": len(chosen), "clips": len(heard), "wanted": CLIPS, **agreement,
+        "precision": asked.precision, "teacher": reduced.card.name, "revision": reduced.card.revision,
+        "device": _kind(asked.device), "asked": len(chosen), "clips": len(heard), "wanted": CLIPS, **agreement,
         "limits": {"ccc": LOWEST_CCC, "largest_difference": LARGEST_DIFFERENCE}, "passed": not why, "why": why,
     }  # fmt: skip
 
 
-def require(
-    work: Work,
-    root: Path,
-    teacher: str,
-    annotator: Annotator,
-    precision: str,
-    device: str,
-    *,
-    known: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
-    """What `labels.json` says of the precision: a check that passed, one of `known` if it fits, else a new one.
+def require(work: Work, task: Task, annotator: Annotator, *, known: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """What `labels.json` says of the task's precision: a check that passed, one of `known` if it fits, else a new one.
 
     Raises:
         Refused: the check failed.
     """
+    precision, clips = task.asked.precision, min(CLIPS, work.segments)
     if precision == EXACT:
         return {"precision": EXACT}
-    asked = min(CLIPS, work.segments)
-    result = next((dict(one) for one in known if _is_of(one, annotator.card, precision, device, asked)), None)
+    result = next((dict(one) for one in known if _is_of(one, annotator.card, task.asked, clips)), None)
     if result is None:
-        say(f"{asked} clips are compared with float32, which is done once")
-        result = compare(work.evenly(CLIPS), root, teacher, annotator, precision, device)
+        say(f"{clips} clips are compared with float32, which is done once")
+        result = compare(work.evenly(CLIPS), task, annotator)
     if not result["passed"]:
         raise Refused(
             f"--precision {precision}: {annotator.card.name} answers otherwise than in float32 on {result['clips']} "
@@ -150,10 +144,10 @@ def _answers(segments: Sequence[Segment], root: Path, annotator: Annotator, prog
     return answers
 
 
-def _is_of(check: Mapping[str, Any], card: TeacherCard, precision: str, device: str, asked: int) -> bool:
+def _is_of(check: Mapping[str, Any], card: TeacherCard, asked: Asked, clips: int) -> bool:
     """Whether an earlier check answers for this teacher, device and precision, and heard as many clips."""
     made = tuple(check.get(name) for name in ("revision", "precision", "device"))
-    return made == (card.revision, precision, _kind(device)) and int(check.get("asked", 0)) >= asked
+    return made == (card.revision, asked.precision, _kind(asked.device)) and int(check.get("asked", 0)) >= clips
 
 
 def _kind(device: str) -> str:

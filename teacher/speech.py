@@ -20,6 +20,9 @@ FRAME, _CONTEXT = 512, 64
 #: Speech begins at the threshold and ends where the model falls below it by this much, as silero-vad does it.
 _HYSTERESIS = 0.15
 
+#: What is taken for speech if nobody says otherwise: the probability, and seconds of pause that belong to it.
+THRESHOLD, PAUSE = 0.5, 0.3
+
 #: Seconds that are kept on both sides of speech: its first and last sounds are quiet.
 PADDING = 0.1
 
@@ -35,8 +38,8 @@ class SpeechFinder:
     shortest: float
     window: float
     hop: float
-    pause: float = 0.3
-    threshold: float = 0.5
+    pause: float = PAUSE
+    threshold: float = THRESHOLD
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:

@@ -25,10 +25,11 @@ from distill.audio import SAMPLING_RATE, read
 from distill.files import plain, reject_unwritable, write_json
 from distill.learning.device import choose_device
 from distill.progress import Progress
+from teacher.arithmetic import flops, product_rate
 from teacher.overhead import overhead
 from teacher.published.encoder import OwnEncoder
-from teacher.published.network import WAVLM_LARGE
-from teacher.published.products import multiplies_bfloat16, product
+from teacher.published.network import WAVLM_LARGE, frames_of
+from teacher.published.products import multiplies_bfloat16
 
 #: The way that the others are compared with.
 PLAIN = "plain loop"
@@ -85,24 +86,15 @@ def benchmark_labelling(
         reject_unwritable(Path(output))
     where = choose_device(device)
     ways = _ways(where, threads or torch.get_num_threads(), processes=processes)
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack, Progress("timing", rounds, "rounds") as bar:
-        clips = _clips(Path(folder), seconds, max(way.batch for way in ways.values()))
-        teams = {name: stack.enter_context(_at_work(way, where, sizes)) for name, way in ways.items()}
-        first = {name: team(clips).states for name, team in teams.items()}
-        taken: dict[str, list[Turn]] = {name: [] for name in teams}
-        for number in range(rounds):
-            for name in _turned(list(teams), number):
-                taken[name].append(teams[name](clips))
-            bar.advance()
-    flops, rates = _flops(sizes, seconds), _product_rates(ways.values(), where)
+    taken = _in_turns(ways, where, sizes, seconds, rounds)
+    work, rates = flops(sizes, seconds), _product_rates(ways.values(), where)
     result = {
         "machine": {**describe(), "threads": ways[PLAIN].threads}, "device": _name_of(where), "seconds": seconds,
-        "rounds": rounds, "flops": flops, "product_rate": rates,
+        "rounds": rounds, "flops": work, "product_rate": rates,
         "ways": {
-            name: _figures([turn.wall for turn in taken[name]], [turn.wall for turn in taken[PLAIN]], seconds)
-            | _processor([turn.processor for turn in taken[name]], [turn.processor for turn in taken[PLAIN]])
-            | {"share": _share(flops, [turn.wall for turn in taken[name]], rates.get(_products_of(way)))}
-            | {"relative_rms": _relative_rms(first[name], first[PLAIN])}
+            name: _compared(taken[name], taken[PLAIN], seconds)
+            | {"share": _share(work, taken[name], rates.get(_products_of(way)))}
+            | {"relative_rms": _relative_rms(taken[name][0].states, taken[PLAIN][0].states)}
             for name, way in ways.items()
         },
         "overhead": overhead(),
@@ -110,6 +102,23 @@ def benchmark_labelling(
     if output is not None:
         write_json(Path(output), result)
     return dict(plain(result))
+
+
+def _in_turns(
+    ways: Mapping[str, Way], where: torch.device, sizes: Mapping[str, Any], seconds: float, rounds: int
+) -> dict[str, list[Turn]]:
+    """What every way took, round by round, after an untimed turn each."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack, Progress("timing", rounds, "rounds") as bar:
+        clips = _clips(Path(folder), seconds, max(way.batch for way in ways.values()))
+        teams = {name: stack.enter_context(_at_work(way, where, sizes)) for name, way in ways.items()}
+        for team in teams.values():
+            team(clips)
+        taken: dict[str, list[Turn]] = {name: [] for name in teams}
+        for number in range(rounds):
+            for name in _turned(list(teams), number):
+                taken[name].append(teams[name](clips))
+            bar.advance()
+    return taken
 
 
 def plain_loop(encoder: WavLMModel, paths: Sequence[Path]) -> list[Tensor]:
@@ -127,7 +136,7 @@ def our_way(encoder: OwnEncoder, paths: Sequence[Path], where: torch.device) -> 
     with ThreadPoolExecutor(os.cpu_count()) as pool, torch.inference_mode():
         decoded = pool.map(read, paths) if len(paths) > 1 else map(read, paths)
         samples = torch.from_numpy(np.stack(list(decoded))).to(where)
-        frames = _frames(encoder.config, samples.shape[1])
+        frames = int(frames_of(torch.tensor(samples.shape[1]), encoder.config))
         states = encoder(samples, torch.ones(len(paths), frames, dtype=torch.bool, device=where))
     assert isinstance(states, Tensor)
     return list(states)
@@ -221,6 +230,12 @@ def _encoder(way: Way, where: torch.device, sizes: Mapping[str, Any]) -> Encode:
     return lambda paths: our_way(own, paths, where)
 
 
+def _compared(turns: Sequence[Turn], first: Sequence[Turn], seconds: float) -> dict[str, float]:
+    """A way's figures: of wall time and of processor time, which other programs on the machine move less."""
+    wall = _figures([turn.wall for turn in turns], [turn.wall for turn in first], seconds)
+    return wall | _processor([turn.processor for turn in turns], [turn.processor for turn in first])
+
+
 def _figures(milliseconds: Sequence[float], first: Sequence[float], seconds: float) -> dict[str, float]:
     """Of a way's rounds, and of the plain loop's beside them.
 
@@ -242,39 +257,19 @@ def _processor(milliseconds: Sequence[float], first: Sequence[float]) -> dict[st
     return {"processor": round(median, 2), "processor_ratio": round(statistics.median(first) / median, 4)}
 
 
+def _relative_rms(states: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.sqrt(np.square(states - wanted).mean() / np.square(wanted).mean()))
+
+
 def _products_of(way: Way) -> str:
     """What the rate of large products is known by that a way's own are compared with."""
     name = str(way.dtype or torch.float32).removeprefix("torch.")
     return f"{name}, {way.threads * way.processes} threads"
 
 
-def _share(flops: float, milliseconds: Sequence[float], rate: float | None) -> float | None:
-    return None if rate is None else flops / statistics.median(milliseconds) * 1e3 / rate
-
-
-def _relative_rms(states: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.sqrt(np.square(states - wanted).mean() / np.square(wanted).mean()))
-
-
-def _frames(config: Any, samples: int) -> int:
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        samples = (samples - kernel) // stride + 1
-    return samples
-
-
-def _flops(sizes: Mapping[str, Any], seconds: float) -> float:
-    """Floating point operations of the products of one clip: convolutions, linears and attention."""
-    config: Any = WavLMConfig(**sizes)
-    samples, inward, multiplied = round(seconds * SAMPLING_RATE), 1, 0
-    for kernel, stride, outward in zip(config.conv_kernel, config.conv_stride, config.conv_dim, strict=True):
-        samples = (samples - kernel) // stride + 1
-        multiplied += samples * kernel * inward * outward
-        inward = outward
-    width, wide = config.hidden_size, config.intermediate_size
-    multiplied += samples * inward * width
-    multiplied += samples * width * width // config.num_conv_pos_embedding_groups * config.num_conv_pos_embeddings
-    a_layer = samples * (4 * width * width + 2 * width * wide) + 2 * samples * samples * width
-    return float(2 * (multiplied + config.num_hidden_layers * a_layer))
+def _share(work: float, turns: Sequence[Turn], rate: float | None) -> float | None:
+    """Of the rate at which large products go, what a way reaches; work: FLOP a clip."""
+    return None if rate is None else work / statistics.median(turn.wall for turn in turns) * 1e3 / rate
 
 
 def _product_rates(ways: Iterable[Way], where: torch.device) -> dict[str, float]:
@@ -282,25 +277,8 @@ def _product_rates(ways: Iterable[Way], where: torch.device) -> dict[str, float]
     is cut, move such a figure more than anything here."""
     if where.type != "cuda":
         return {}
-    before, rates = torch.get_num_threads(), {}
-    for way in ways:
-        torch.set_num_threads(way.threads * way.processes)
-        rates[_products_of(way)] = _product_rate(way.dtype or torch.float32, where)
-    torch.set_num_threads(before)
-    return rates
-
-
-def _product_rate(dtype: torch.dtype, where: torch.device, *, repeats: int = 7) -> float:
-    """The median of some; weights packed as ours are."""
-    side = 8192 if where.type == "cuda" else 2048
-    x = torch.randn(side, side, device=where).to(dtype)
-    multiply = product(x, None, dtype)
-    taken = []
-    for _ in range(repeats + 2):
-        before = time.perf_counter()
-        _ = multiply(x)[0, 0].item()  # which waits for a GPU
-        taken.append(time.perf_counter() - before)
-    return 2 * side**3 / statistics.median(taken[2:])
+    dtypes = {_products_of(way): way.dtype or torch.float32 for way in ways}
+    return {name: product_rate(dtype, where) for name, dtype in dtypes.items()}
 
 
 def _name_of(where: torch.device) -> str:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from distill.annotation import Annotation, Annotator
+from distill.annotation import Annotation, Annotator, ColumnAnnotator
 from distill.audio import SAMPLING_RATE, SILENT_PEAK, digest, padded
+from distill.errors import DistillError
 from distill.perturb import Generator, add_noise, change_speed
+from teacher.arrays import clip_of, on_host
 from teacher.batches import clips_together
 
 #: What is changed: another stretch of the clip (as a share of it), a little slower or faster, a little noise (dB).
@@ -32,7 +34,7 @@ class Views:
 
     def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
         """adv: of the clips as they are [batch, 3]; spread: over the views; embedding: of the clips as they are."""
-        clips = [_samples(signal)[:length] for signal, length in zip(signals, lengths, strict=True)]
+        clips = [clip_of(signal, length) for signal, length in zip(signals, lengths, strict=True)]
         seen = [view for clip in clips for view in views_of(clip, self.views, self._shortest)]
         chunks = [seen[at : at + self._at_once] for at in range(0, len(seen), self._at_once)]
         given = [self.annotator.annotate(padded(chunk), list(map(len, chunk)), sampling_rate) for chunk in chunks]
@@ -40,7 +42,7 @@ class Views:
         variance = adv.var(1)
         if all(one.spread is not None for one in given):  # of several teachers: within a view and between the views
             variance = variance + np.square(self._by_clip([one.spread for one in given])).mean(1)
-        together = None if any(one.embedding is None for one in given) else [_array(one.embedding) for one in given]
+        together = None if any(one.embedding is None for one in given) else [on_host(one.embedding) for one in given]
         embedding = None if together is None else np.concatenate(together)[:: self.views]
         return Annotation(adv[:, 0].astype(np.float32), np.sqrt(variance).astype(np.float32), embedding)
 
@@ -52,6 +54,19 @@ class Views:
         """float64 [clips, views, 3]."""
         rows = np.concatenate([np.asarray(answer, np.float64) for answer in answers])
         return rows.reshape(-1, self.views, rows.shape[1])
+
+
+def in_views(annotator: Annotator, views: int) -> Views:
+    """A teacher that answers every clip `views` times.
+
+    Raises:
+        DistillError: it reads more than the clip, of which there are no views.
+    """
+    if isinstance(annotator, ColumnAnnotator):
+        raise DistillError(
+            f"--views {views}: {annotator.card.name} reads the manifest too, of which there are no views"
+        )
+    return Views(annotator, views)
 
 
 def views_of(clip: np.ndarray, views: int, shortest: int) -> list[np.ndarray]:
@@ -72,11 +87,3 @@ def _changed(clip: np.ndarray, rng: Generator, shortest: int) -> np.ndarray:
     fast_enough = len(cropped) >= speed * (shortest + 1)
     view = change_speed(cropped, speed) if fast_enough else cropped.copy()
     return add_noise(view, rng.standard_normal(len(view)), SNR_DB)
-
-
-def _samples(signal: Any) -> np.ndarray:
-    return np.asarray(signal.cpu() if hasattr(signal, "cpu") else signal, np.float32)
-
-
-def _array(embedding: Any) -> np.ndarray:
-    return np.asarray(embedding.cpu() if hasattr(embedding, "cpu") else embedding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -9,47 +10,36 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
+from functools import cached_property
 from multiprocessing import current_process, get_context
-from pathlib import Path
 
-from distill.annotation import Annotator, ColumnAnnotator
+from distill.annotation import Annotator, TeacherCard
 from distill.errors import DistillError
 from distill.manifest import Segment
+from teacher.asked import Task
 from teacher.batches import Outcome, annotate_batch, annotate_decoded, decoded_ahead
-from teacher.catalogue import EXACT, open_teacher
-from teacher.views import Views
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a worker has to know: root of the files, name of the teacher, where and how it computes, what rows carry,
-    and how many views of a clip are answered."""
-
-    root: Path
-    teacher: str
-    device: str
-    embeddings: bool
-    precision: str = EXACT
-    views: int = 1
+from teacher.threads import share_of_cores, take_threads
 
 
 def annotate_batches(
-    batches: Iterable[list[Segment]], asked: Asked, jobs: int
+    batches: Iterable[list[Segment]], task: Task, annotator: Annotator, jobs: int
 ) -> Iterator[tuple[list[Segment], Outcome]]:
     """Every batch with what became of it, as they finish; `jobs` processes, or this one alone, which decodes ahead.
 
-    Where the teacher computes on GPUs, each process has one, in turn.
+    annotator: the task's teacher, which this process has open; others open their own. Where it computes on GPUs, each
+    process has one, in turn; where it would use all cores by itself, each has its share.
 
     Raises:
         DistillError: a worker process died.
     """
     if jobs <= 1:
-        yield from _alone(batches, asked)
+        for batch, audio in decoded_ahead(batches, task.root, annotator.card.shortest_seconds):
+            yield batch, annotate_decoded(audio, annotator, embeddings=task.embeddings)
         return
     # Spawned, not forked: a fork of a process with running threads (BLAS, progress) may hang.
-    initial = (asked, devices(asked.device))
+    threads = share_of_cores(jobs) if annotator.card.own_threads else None
+    initial = (task, devices(task.asked.device), threads)
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin, initargs=initial)
     try:
         yield from _bounded(pool, batches, ahead=2 * jobs)
@@ -62,6 +52,31 @@ def annotate_batches(
         pool.shutdown(cancel_futures=True)
 
 
+class Annotating:
+    """What a process other than the first does: batches, one after the other, through a teacher of its own."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    @cached_property
+    def annotator(self) -> Annotator:
+        """The teacher, opened when it is first asked for."""
+        return self._task.asked.open()
+
+    def begin(self) -> str:
+        """Open the teacher; returns its revision. Not when this is made: Ray takes from an error there its type."""
+        return self.annotator.card.revision
+
+    def annotate(self, segments: Sequence[Segment]) -> Outcome:
+        """What becomes of a batch."""
+        return annotate_batch(segments, self._task.root, self.annotator, embeddings=self._task.embeddings)
+
+
+def processes(card: TeacherCard, device: str) -> int:
+    """How many a teacher can use: one a core; if it uses all cores by itself one a GPU, or one."""
+    return len(devices(device)) if card.own_threads else os.cpu_count() or 1
+
+
 def devices(wanted: str) -> list[str]:
     """Where processes compute: all GPUs, where one is wanted and there are several; else the place that is wanted.
 
@@ -72,12 +87,6 @@ def devices(wanted: str) -> list[str]:
     if torch is None or wanted not in ("auto", "cuda") or torch.cuda.device_count() < 2:
         return [wanted]
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-
-
-def _alone(batches: Iterable[list[Segment]], asked: Asked) -> Iterator[tuple[list[Segment], Outcome]]:
-    annotator = opened_for(asked)
-    for batch, audio in decoded_ahead(batches, asked.root, annotator.card.shortest_seconds):
-        yield batch, annotate_decoded(audio, annotator, embeddings=asked.embeddings)
 
 
 def _bounded(
@@ -117,40 +126,21 @@ def ctrl_c_held_back() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-#: What this worker process was asked to be.
-_asked: Asked | None = None
+#: What this worker process does.
+_annotating: Annotating | None = None
 
 
-def _begin(asked: Asked, places: Sequence[str]) -> None:
-    global _asked
+def _begin(task: Task, places: Sequence[str], threads: int | None) -> None:
+    """places: where to compute, in turn. threads: for a teacher that would use all cores by itself."""
+    global _annotating
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     number = int(current_process().name.rpartition("-")[2])  # "SpawnProcess-3"; a queue would not survive Ctrl-C
-    _asked = replace(asked, device=places[number % len(places)])
-    opened_for(_asked)
+    if threads is not None:
+        take_threads(threads)
+    _annotating = Annotating(replace(task, asked=replace(task.asked, device=places[number % len(places)])))
+    _annotating.begin()
 
 
 def _work(segments: Sequence[Segment]) -> Outcome:
-    assert _asked is not None  # `_begin` has run
-    return annotate_batch(segments, _asked.root, opened_for(_asked), embeddings=_asked.embeddings)
-
-
-@cache
-def opened(teacher: str, device: str, precision: str = EXACT, views: int = 1) -> Annotator:
-    """A teacher, loaded once a process; views: how many of a clip it answers.
-
-    Raises:
-        DistillError: it has no views: it reads more than the clip.
-    """
-    annotator = open_teacher(teacher, device, precision)
-    if views == 1:
-        return annotator
-    if isinstance(annotator, ColumnAnnotator):
-        raise DistillError(
-            f"--views {views}: {annotator.card.name} reads the manifest too, of which there are no views"
-        )
-    return Views(annotator, views)
-
-
-def opened_for(asked: Asked) -> Annotator:
-    """The teacher that a worker was asked to be."""
-    return opened(asked.teacher, asked.device, asked.precision, asked.views)
+    assert _annotating is not None  # `_begin` has run
+    return _annotating.annotate(segments)

@@ -92,14 +92,13 @@ class QuickTeacher:
 @pytest.fixture
 def teach(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
     """teach(annotator): hang an annotator into the catalogue; gives the name it goes by there."""
-    from teacher import catalogue, workers
+    from teacher import catalogue
 
     def hang(annotator: Any) -> str:
         module = ModuleType("teacher_of_a_test")
         module.Taught = type("Taught", (), {"load": staticmethod(lambda: annotator)})  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setitem(catalogue.TEACHERS, "taught", f"{module.__name__}:Taught")
-        workers.opened.cache_clear()
         return "taught"
 
     return hang

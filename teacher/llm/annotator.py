@@ -13,6 +13,7 @@ import numpy as np
 from distill.annotation import AXES, Annotation, TeacherCard
 from distill.audio import SAMPLING_RATE, digest
 from distill.progress import say
+from teacher.arrays import clip_of
 from teacher.llm.asking import Asking, Unanswered
 from teacher.llm.cache import Cache, key_of
 from teacher.llm.calibration import Calibration, read_calibration
@@ -82,7 +83,7 @@ class LanguageModel:
         if sampling_rate != SAMPLING_RATE:
             raise ValueError(f"{self.card.name} hears {SAMPLING_RATE} Hz, not {sampling_rate}")
         prompts = [
-            self._prompt(_samples(signal, length), said)
+            self._prompt(clip_of(signal, length), said)
             for signal, length, said in zip(signals, lengths, columns, strict=True)
         ]
         self._cache.catch_up()
@@ -151,10 +152,6 @@ def answers_of(config: Config) -> str:
 
 def _calibration(config: Config) -> Calibration:
     return Calibration() if config.calibration is None else read_calibration(config.calibration, answers_of(config))
-
-
-def _samples(signal: Any, length: int) -> np.ndarray:
-    return np.asarray(signal.cpu() if hasattr(signal, "cpu") else signal, np.float32)[: int(length)]
 
 
 def _card(config: Config, *, calibrated: bool) -> TeacherCard:

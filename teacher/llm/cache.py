@@ -31,9 +31,11 @@ class Cache:
         return len(self._answers)
 
     def get(self, key: str) -> dict[str, float] | None:
+        """What was answered to a question; None where it was not asked yet."""
         return self._answers.get(key)
 
     def put(self, key: str, answer: Mapping[str, float]) -> None:
+        """Keep an answer; it is on disk at once, for other processes as well."""
         self._journal.add({"key": key, "answer": dict(answer)})
 
     def catch_up(self) -> None:

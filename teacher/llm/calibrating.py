@@ -15,11 +15,12 @@ from distill.errors import DistillError
 from distill.files import reject_unwritable, sha256_of, write_json
 from distill.manifest import Failure, Segment
 from distill.progress import Progress, say
-from teacher.batches import annotate_batch, plan
+from teacher.batches import annotate_batch
 from teacher.catalogue import LANGUAGE_MODEL
 from teacher.llm.annotator import LanguageModel, answers_of
 from teacher.llm.calibration import Fitted, fit
 from teacher.llm.ratings import cell, rated_clips, rating
+from teacher.planning import plan
 
 
 def calibrate(
@@ -43,26 +44,16 @@ def calibrate(
         DistillError: no such teacher, table or recording, no speaker, or nothing that could be fitted.
     """
     labels, output = Path(labels), Path(output)
-    if not teacher.startswith(LANGUAGE_MODEL):
-        raise DistillError(f"{teacher}: only the scale of a language model is calibrated: llm:CONFIG.yaml")
     reject_unwritable(output)
-    model = LanguageModel.load(Path(teacher.removeprefix(LANGUAGE_MODEL)), calibrated=False)
+    model = _opened(teacher)
     root, segments = rated_clips(labels, None if audio is None else Path(audio), where)
     rated = [_rated(segment, model.config.columns.speaker, labels) for segment in segments]  # before it costs anything
     rows, failures = _asked(model, root, segments)
     fitted = _fitted(rows, {one.segment.key: one for one in rated})
-    if all(one.note for one in fitted.values()):
-        why = "; ".join(f"{axis}: {one.note}" for axis, one in fitted.items())
-        raise DistillError(f"{labels}: no axis can be calibrated on {len(rows)} answered clips ({why})")
-    for axis, one in fitted.items():
-        if one.note:
-            say(f"{axis} is left as it is: {one.note}")
-    axes = {axis: one.as_dict() for axis, one in fitted.items()}
-    write_json(output, {
-        "answers": answers_of(model.config), "model": model.config.model, "labels": labels.name,
-        "labels_sha256": sha256_of(labels), "clips": len(rows), "failed": len(failures), "axes": axes,
-    })  # fmt: skip
-    return {"output": output, "clips": len(rows), "failed": len(failures), "axes": axes}
+    _tell_notes(fitted, f"{labels}: no axis can be calibrated on {len(rows)} answered clips")
+    found = {"clips": len(rows), "failed": len(failures), "axes": {axis: one.as_dict() for axis, one in fitted.items()}}
+    write_json(output, {**_origin(model, labels), **found})
+    return {"output": output, **found}
 
 
 @dataclass(frozen=True)
@@ -72,6 +63,18 @@ class Rated:
     segment: Segment
     speaker: str
     ratings: tuple[float | None, ...]
+
+
+def _opened(teacher: str) -> LanguageModel:
+    if not teacher.startswith(LANGUAGE_MODEL):
+        raise DistillError(f"{teacher}: only the scale of a language model is calibrated: llm:CONFIG.yaml")
+    return LanguageModel.load(Path(teacher.removeprefix(LANGUAGE_MODEL)), calibrated=False)
+
+
+def _origin(model: LanguageModel, labels: Path) -> dict[str, Any]:
+    """Whose answers and ratings a calibration is of."""
+    return {"answers": answers_of(model.config), "model": model.config.model, "labels": labels.name,
+            "labels_sha256": sha256_of(labels)}  # fmt: skip
 
 
 def _rated(segment: Segment, speaker: str | None, labels: Path) -> Rated:
@@ -108,3 +111,16 @@ def _fitted(rows: Sequence[table.Row], rated: Mapping[tuple[str, float, float], 
         ratings = np.array([clip.ratings[column] for _, clip in both], np.float64)
         fitted[axis] = fit(answers, ratings, [clip.speaker for _, clip in both])
     return fitted
+
+
+def _tell_notes(fitted: Mapping[str, Fitted], none_at_all: str) -> None:
+    """Say which axes are left as they are.
+
+    Raises:
+        DistillError: all of them; it begins with `none_at_all`.
+    """
+    notes = [(axis, one.note) for axis, one in fitted.items() if one.note]
+    if len(notes) == len(fitted):
+        raise DistillError(f"{none_at_all} ({'; '.join(f'{axis}: {note}' for axis, note in notes)})")
+    for axis, note in notes:
+        say(f"{axis} is left as it is: {note}")

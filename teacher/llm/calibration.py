@@ -60,6 +60,7 @@ class Calibration:
         return np.asarray(spread * np.array([self.lines[axis].gain for axis in AXES]))
 
     def as_dict(self) -> dict[str, list[float]]:
+        """{axis: [gain, offset]}."""
         return {axis: [line.gain, line.offset] for axis, line in self.lines.items()}
 
 

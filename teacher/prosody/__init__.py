@@ -12,6 +12,7 @@ import numpy as np
 
 from distill.annotation import Annotation, TeacherCard
 from distill.files import read_json, sha256_of
+from teacher.arrays import clip_of
 from teacher.prosody.features import SAMPLING_RATE, functionals
 from teacher.prosody.regressor import Regressor, read_regressor
 
@@ -66,7 +67,7 @@ class Prosody:
 
 
 def _clip(signal: Any, length: int) -> Any:
-    clip = np.asarray(signal.cpu() if hasattr(signal, "cpu") else signal, np.float32)[:length]
+    clip = clip_of(signal, length)
     if not np.any(clip):
         raise ValueError("a silent clip has no arousal, dominance or valence")
     return clip

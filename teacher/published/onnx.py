@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from distill.errors import DistillError
 from distill.files import read_json, sha256_of
 from distill.licences import UNKNOWN
 from distill.student import OUTPUT, open_session, read_card
+from teacher.threads import threads_here
 
 #: Outputs of audEERING's export: the pooled hidden state, and arousal, dominance, valence.
 _EMBEDDING, _ANSWERS = "hidden_states", "logits"
@@ -30,7 +30,7 @@ class OnnxTeacher:
 
     def __init__(self, path: Path, card: TeacherCard, *, answers: str, embedding: str | None, normalised: bool) -> None:
         self.card = card
-        self._session = open_session(path, threads=os.cpu_count() or 1)
+        self._session = open_session(path, threads=threads_here())
         self._input = self._session.get_inputs()[0].name
         self._outputs = [answers] + ([embedding] if embedding else [])
         self._normalised = normalised

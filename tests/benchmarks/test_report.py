@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from benchmarks import tables, units
-from benchmarks.report import markdown, render, sections, summary
+from benchmarks.report import markdown, render, sections
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?(?: [kMGT]?B\b| [kMGT]\b)?")
@@ -111,7 +111,7 @@ def test_the_page_shows_the_cells_of_the_tables(record):
 
 
 def test_figures_are_called_host_figures_with_their_conditions(record):
-    for text in (render(record), markdown(record), summary(record)):
+    for text in (render(record), markdown(record)):
         assert "Host figures, one thread" in text
         assert "4 rounds, models interleaved" in text
         assert "not figures of an edge device" in text

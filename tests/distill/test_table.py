@@ -107,6 +107,18 @@ def test_dropped_files_leave_the_others(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("part-*")) == ["part-0.parquet", "part-2.parquet"]
 
 
+def test_a_merged_part_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
+    write(tmp_path, [row("a.wav"), row("b.wav")], [row("b.wav", 3.0)], [row("c.wav", columns={"speaker": "03"})])
+    sources = table.part_files(tmp_path)
+    merged = table.merge_parts(tmp_path, sources)
+    before = pyarrow.parquet.read_schema(merged)
+    table.drop_files(tmp_path, {"b.wav", "nobody.wav"})
+    assert table.part_files(tmp_path) == [merged]
+    assert pyarrow.parquet.read_schema(merged).equals(before, check_metadata=True)
+    read = table.read(tmp_path)
+    assert read.column("file") == ["a.wav", "c.wav"] and read.column("speaker") == [None, "03"]
+
+
 def test_a_lost_part_is_noticed(tmp_path: Path) -> None:
     write(tmp_path, [row("a.wav"), row("b.wav")])
     info = table.read_info(tmp_path)

@@ -25,7 +25,7 @@ from distill import table
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.synthesis import write_corpus
-from teacher import catalogue, cluster
+from teacher import catalogue
 from teacher.labelling import label
 from tests.teacher import slow_elsewhere as slow
 
@@ -147,7 +147,7 @@ def test_another_revision_on_a_node_is_refused(
             super().__init__()
             self.card = type(self.card)(**{**self.card.__dict__, "revision": "older"})
 
-    monkeypatch.setattr(cluster, "opened_for", lambda *_: Older())
+    monkeypatch.setattr("teacher.asked.open_teacher", lambda *_: Older())
     with pytest.raises(DistillError, match="this machine older"):
         label(spoken, output=labels, teacher="slow", engine="ray", jobs=1)
 
@@ -266,11 +266,12 @@ def test_the_command_says_in_a_line_that_a_process_died(spoken: Path, tmp_path: 
 def test_an_actor_answers_as_it_was_asked(corpus: Path) -> None:
     """Views, as everywhere; without a cluster."""
     from distill.manifest import Cut, Segment, list_segments
-    from teacher.workers import Asked, annotate_batches
+    from teacher.asked import Asked, Task
+    from teacher.workers import Annotating, annotate_batches
 
     segments = [entry for entry in list_segments(corpus, cut=Cut(30.0, 30.0)) if isinstance(entry, Segment)]
-    asked = Asked(corpus, "prosody", "cpu", embeddings=True, views=3)
-    ((_, here),) = annotate_batches([segments], asked, jobs=1)
-    there = cluster.Annotating(asked).annotate(segments)
+    task = Task(corpus, Asked("prosody", "cpu", views=3), embeddings=True)
+    ((_, here),) = annotate_batches([segments], task, task.asked.open(), jobs=1)
+    there = Annotating(task).annotate(segments)
     assert [row.spread for row in there.rows] == [row.spread for row in here.rows]
     assert None not in there.rows[0].spread

@@ -58,6 +58,12 @@ def test_the_sample_ends_in_time_and_says_what_failed(
         estimate(corpus, output=tmp_path / "labels", teacher="taught", jobs=1)
 
 
+def test_who_reads_the_manifest_is_not_asked_about_noise(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "m.csv").write_text("file,arousal,valence\none,0.5,0.25\ntwo,0.75,0.5\n")
+    found = estimate(corpus / "m.csv", output=tmp_path / "labels", teacher="ratings:arousal,valence", jobs=1)
+    assert (found["missing"], found["sample"]["failed"]) == (2, 0) and found["disk_bytes_with_embeddings"] is None
+
+
 def test_more_processes_are_faster_within_a_wider_range() -> None:
     timed = Timed(wall=[1.0, 1.2, 0.9], audio=[10.0, 10.0, 10.0])
     one, four = (estimating._wall(timed, 3600.0, jobs) for jobs in (1, 4))

@@ -28,6 +28,7 @@ from distill.synthesis import write_corpus
 from teacher import batches
 from teacher.catalogue import open_teacher
 from teacher.labelling import label
+from teacher.prosody import BUNDLED
 
 ROOT = Path(__file__).parents[2]
 
@@ -404,7 +405,7 @@ def test_an_embedding_beyond_half_precision_is_a_failure(corpus: Path, labels: P
 def test_a_licence_that_is_too_strict_is_refused_before_any_work(
     corpus: Path, labels: Path, monkeypatch: pytest.MonkeyPatch, teacher: str, recordings: str, word: str
 ) -> None:
-    monkeypatch.setattr("teacher.labelling.opened", lambda *_: pytest.fail("the teacher was opened"))
+    monkeypatch.setattr("teacher.asked.open_teacher", lambda *_: pytest.fail("the teacher was opened"))
     with pytest.raises(Refused, match=word):
         label(corpus, output=labels, teacher=teacher, audio_licence=recordings, require_licence="permissive")
     assert not labels.exists()
@@ -420,6 +421,18 @@ def test_a_teacher_that_uses_all_cores_gets_one_process(corpus: Path, labels: Pa
     quick.card = replace(quick.card, own_threads=True)
     label(corpus, output=labels, teacher="taught")
     assert len(quick.heard) == 4
+
+
+def test_a_teacher_that_changed_under_its_name_is_opened_anew(corpus: Path, labels: Path, teach: Any) -> None:
+    """Nothing of a run is left in the process."""
+    folder = corpus.parent / "teacher"
+    shutil.copytree(BUNDLED, folder)
+    label(corpus, output=labels, teacher=str(folder), jobs=1)
+    card = json.loads((folder / "prosody.json").read_text())
+    card["card"]["revision"] = "other"
+    (folder / "prosody.json").write_text(json.dumps(card))
+    with pytest.raises(DistillError, match="describes revision other"):
+        label(corpus, output=labels, teacher=str(folder), jobs=1)
 
 
 def test_a_corrected_command_takes_the_place_of_one_that_failed_at_once(corpus: Path, labels: Path, quick: Any) -> None:

@@ -15,7 +15,9 @@ import soundfile
 from distill import cli, table
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
-from teacher import workers
+from teacher.asked import Asked
+from teacher.catalogue import open_teacher
+from teacher.estimating import estimate
 from teacher.labelling import label
 from teacher.llm.calibrating import calibrate
 from tests.teacher.chat import Chat, Raw, described, numbers, serving, well
@@ -25,12 +27,6 @@ Tone = Callable[..., np.ndarray]
 Command = Callable[..., Any]
 
 SPEAKERS, CLIPS = 4, 10
-
-
-@pytest.fixture(autouse=True)
-def afresh() -> None:
-    """A teacher stays open as long as its process; here each test has its own server."""
-    workers.opened.cache_clear()
 
 
 @pytest.fixture
@@ -142,7 +138,6 @@ def test_an_outage_stops_the_run_and_the_next_goes_on(
         assert "Traceback" not in err and err.strip().splitlines()[-1].startswith(f"distill: {dying.url}")
     with pytest.raises(DistillError, match="unfinished"):
         table.read(tmp_path / "labels")
-    workers.opened.cache_clear()
     with serving() as back:
         configure(url=back.url, concurrency=1, retries=0)
         cli.main([*arguments, "--teacher", f"llm:{configured}"])
@@ -152,10 +147,18 @@ def test_an_outage_stops_the_run_and_the_next_goes_on(
 def test_another_model_is_another_table(chat: Chat, configure: Configure, corpus: Path, tmp_path: Path) -> None:
     again = {"output": tmp_path / "labels", "teacher": f"llm:{configure()}"}
     label(corpus, **again)
-    workers.opened.cache_clear()
     configure(model="other")
     with pytest.raises(DistillError, match="was labelled with revision"):
         label(corpus, **again)
+
+
+def test_an_estimate_asks_about_its_sample_and_labelling_not_again(
+    chat: Chat, configure: Configure, corpus: Path, tmp_path: Path
+) -> None:
+    to = {"output": tmp_path / "labels", "teacher": f"llm:{configure()}"}
+    assert estimate(corpus, **to)["sample"]["segments"] == len(chat.asked) == 4
+    assert not (tmp_path / "labels").exists()
+    assert label(corpus, **to)["labelled"] == 4 and len(chat.asked) == 4
 
 
 def test_a_licence_is_asked_for_before_the_server(
@@ -201,18 +204,17 @@ def test_calibrated_answers_agree_better_with_people(
 def test_a_calibration_belongs_to_its_answers(chat: Chat, configure: Configure, rated: Path, tmp_path: Path) -> None:
     output = tmp_path / "calibration.json"
     calibrate(teacher=f"llm:{configure()}", labels=rated, audio=tmp_path / "audio", output=output)
-    workers.opened.cache_clear()
     for keys, said in (({"model": "other"}, "made for answers of another model"), ({}, None)):
         configured = configure(**keys, calibration=str(output))
         if said:
             with pytest.raises(DistillError, match=said):
-                workers.opened(f"llm:{configured}", "cpu")
+                Asked(f"llm:{configured}").open()
         else:
-            card = workers.opened(f"llm:{configured}", "cpu").card
-            assert card.revision != workers.open_teacher(f"llm:{configure()}").card.revision
+            card = Asked(f"llm:{configured}").open().card
+            assert card.revision != open_teacher(f"llm:{configure()}").card.revision
     output.write_text('{"answers": "x", "axes": {"arousal": {"gain": null}}}')
     with pytest.raises(DistillError, match="no file of `distill calibrate`"):
-        workers.open_teacher(f"llm:{configure(calibration=str(output))}")
+        open_teacher(f"llm:{configure(calibration=str(output))}")
 
 
 def test_what_cannot_be_calibrated_costs_nothing(chat: Chat, configure: Configure, rated: Path, tmp_path: Path) -> None:

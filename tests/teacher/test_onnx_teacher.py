@@ -16,6 +16,8 @@ from distill.audio import padded
 from distill.errors import DistillError
 from distill.student import Student
 from teacher.catalogue import card_of, open_teacher
+from teacher.overhead import write_constant
+from teacher.published.onnx import OnnxTeacher
 
 LENGTHS = (8000, 16000, 12345)
 
@@ -121,3 +123,11 @@ def test_another_rate_is_refused(tmp_path: Path) -> None:
     teacher: Any = open_teacher(str(write(tmp_path / "model.onnx", {"hidden_states": np.eye(2), "logits": HEAD})))
     with pytest.raises(ValueError, match="8000"):
         teacher.annotate(padded(signals()), LENGTHS, 8000)
+
+
+def test_it_takes_as_many_threads_as_its_process_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of several processes, or an actor of a cluster, has a share of the cores."""
+    write_constant(tmp_path / "constant.onnx")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    teacher = OnnxTeacher.load(tmp_path / "constant.onnx")
+    assert teacher._session.get_session_options().intra_op_num_threads == 3

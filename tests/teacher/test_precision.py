@@ -20,6 +20,7 @@ from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError, Refused
 from distill.manifest import Cut, Segment, list_segments
 from teacher import precision
+from teacher.asked import Asked, Task
 from teacher.catalogue import open_teacher
 from teacher.labelling import label
 from teacher.precision import check_precision, compare
@@ -29,6 +30,8 @@ from tests.teacher import checkpoints
 needs_bfloat16 = pytest.mark.skipif(
     not multiplies_bfloat16(torch.device("cpu")), reason="this processor does not multiply bfloat16"
 )
+
+TAUGHT = Asked("taught", "cpu", "bfloat16")
 
 LAST = ("ser_model.out.0.weight", "ser_model.out.0.bias")
 
@@ -120,7 +123,7 @@ def test_a_check_of_before_is_taken_if_it_is_of_the_same(
     monkeypatch.setattr(precision, "compare", lambda *given: compared.append(given) or made)
     for name, output in ((teacher, "same"), (other, "other")):
         label(speech, output=tmp_path / output, teacher=name, device="cpu", precision="bfloat16", precision_check=check)
-    assert [given[2] for given in compared] == [other]
+    assert [given[1].asked.teacher for given in compared] == [other]
     check.write_text(json.dumps({**made, "passed": False, "why": ["planted"]}))
     with pytest.raises(Refused, match="planted"):
         label(
@@ -128,8 +131,8 @@ def test_a_check_of_before_is_taken_if_it_is_of_the_same(
         )
 
 
-def listed(folder: Path) -> tuple[list[Segment], Path]:
-    return [entry for entry in list_segments(folder, cut=Cut(30, 30)) if isinstance(entry, Segment)], folder
+def listed(folder: Path) -> list[Segment]:
+    return [entry for entry in list_segments(folder, cut=Cut(30, 30)) if isinstance(entry, Segment)]
 
 
 class Noisy:
@@ -146,13 +149,13 @@ class Noisy:
 
 @pytest.mark.parametrize(("noise", "passes"), [(0.0, True), (1e-4, True), (0.1, False), (float("nan"), False)])
 def test_noise_is_heard(quick: Any, corpus: Path, noise: float, passes: bool) -> None:
-    result = compare(*listed(corpus), "taught", Noisy(open_teacher("taught"), noise), "bfloat16", "cpu")
+    result = compare(listed(corpus), Task(corpus, TAUGHT), Noisy(quick, noise))
     assert result["passed"] is passes and bool(result["why"]) is not passes
 
 
 def test_a_recording_that_cannot_be_read_is_left_out(quick: Any, corpus: Path) -> None:
     (corpus / "broken.wav").write_bytes(b"RIFF")
-    result = compare(*listed(corpus), "taught", quick, "bfloat16", "cpu")
+    result = compare(listed(corpus), Task(corpus, TAUGHT), quick)
     assert result["passed"] and result["clips"] == 4
 
 

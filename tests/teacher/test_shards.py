@@ -51,6 +51,16 @@ def test_tars_become_a_table_and_are_read_again_for_training(shards: Path, tmp_p
     assert len(quick.heard) == 10
 
 
+def test_a_tar_that_cannot_be_read_is_one_failure_and_that_is_said(
+    shards: Path, tmp_path: Path, quick: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shards / "s-1.tar").write_bytes(b"")
+    result = label(shards, output=tmp_path / "labels", teacher="taught", jobs=1)
+    assert (result["labelled"], result["failed"]) == (8, 1) and list(failures(tmp_path / "labels")) == ["s-1.tar"]
+    err = capsys.readouterr().err
+    assert "tars that cannot be read to their end: 1 (s-1.tar: " in err and "each counts as one failure" in err
+
+
 def test_a_tar_that_has_changed_is_labelled_again_if_asked(shards: Path, tmp_path: Path, quick: Any) -> None:
     label(shards, output=tmp_path / "labels", teacher="taught", jobs=1)
     os.utime(shards / "s-1.tar", ns=(0, 1_000))

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import WavLMConfig, WavLMModel
 
 from teacher import speed
+from teacher.arithmetic import flops
 from teacher.overhead import overhead
 from teacher.published.encoder import OwnEncoder
 from teacher.published.network import WAVLM_LARGE
@@ -23,12 +24,12 @@ SIZES: dict[str, Any] = {**WAVLM_LARGE, **SMALL, "num_hidden_layers": 2}
 
 def test_the_large_encoder_s_operations_are_counted() -> None:
     """About 38 GFLOP a second of audio; of the small one, as many as torch counts."""
-    assert speed._flops(WAVLM_LARGE, 5.0) / 5 == pytest.approx(38e9, rel=0.05)
+    assert flops(WAVLM_LARGE, 5.0) / 5 == pytest.approx(38e9, rel=0.05)
     encoder = WavLMModel(WavLMConfig(**SIZES)).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         encoder(torch.randn(1, 16_000))
     # Torch counts the gates' small products, too, and one frame more of the positional convolution.
-    assert speed._flops(SIZES, 1.0) == pytest.approx(counter.get_total_flops(), rel=0.05)
+    assert flops(SIZES, 1.0) == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 
 def test_the_loop_and_our_way_hear_the_same(tmp_path: Path) -> None:
