@@ -1,9 +1,8 @@
 """From functionals to arousal, dominance and valence: two small experts, added up, in numpy.
 
 One expert is kernel ridge regression over the training clips as centres; its kernel is a Gaussian plus a little of
-the linear one, so that it neither falls to a constant far away nor runs off, and it weights every functional by how
-well a student can hear it. The other hears categories: linear discriminants, a softened posterior, and the mean rating
-of each category. Both are smooth and bounded.
+the linear one, so that it neither falls to a constant far away nor runs off. The other hears categories: linear
+discriminants, a softened posterior, and the mean rating of each category. Both are smooth and bounded.
 """
 
 from __future__ import annotations
@@ -51,8 +50,7 @@ class Regressor:
     mean: Array  # [d]
     scale: Array  # [d]
     kernel: Array  # [2]: width of the Gaussian, share of the linear kernel
-    hearing: Array  # [d]: weights of the functionals in the kernel
-    centres: Array  # [m, d], squashed and weighted
+    centres: Array  # [m, d], squashed
     coefficients: Array  # [m, 3]
     directions: Array  # [c, d]
     thresholds: Array  # [c]
@@ -66,7 +64,7 @@ class Regressor:
     def __call__(self, features: Array) -> Array:
         """Answer for functionals [n, d]: float32 [n, 3], arousal, dominance, valence; never clipped."""
         standard = self.standardised(features)
-        near = gaussian_plus_linear(standard * self.hearing, self.centres, *self.kernel) @ self.coefficients
+        near = gaussian_plus_linear(standard, self.centres, *self.kernel) @ self.coefficients
         heard = posterior(standard, self.directions, self.thresholds) @ self.prototypes
         return np.asarray(self.offset + near + heard, dtype=np.float32)
 
@@ -108,7 +106,7 @@ def _check_shapes(arrays: dict[str, Array], path: Path) -> None:
     d, axes = FEATURES, len(AXES)
     m, c = arrays["centres"].shape[0], arrays["directions"].shape[0]
     wanted: dict[str, tuple[int, ...]] = {
-        "mean": (d,), "scale": (d,), "kernel": (2,), "hearing": (d,), "centres": (m, d), "coefficients": (m, axes),
+        "mean": (d,), "scale": (d,), "kernel": (2,), "centres": (m, d), "coefficients": (m, axes),
         "directions": (c, d), "thresholds": (c,), "prototypes": (c, axes), "offset": (axes,),
     }  # fmt: skip
     for name, shape in wanted.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -19,7 +18,7 @@ from distill.files import sha256_of, write_json
 from distill.manifest import select
 from distill.metrics import ccc
 from distill.progress import Progress
-from teacher.prosody.features import FEATURES, SAMPLING_RATE, Array, feature_names, functionals
+from teacher.prosody.features import FEATURES, SAMPLING_RATE, Array, functionals
 from teacher.prosody.regressor import Regressor, gaussian_plus_linear, squash, write_regressor
 from teacher.prosody.views import VIEWS, view_weights, views
 
@@ -36,25 +35,9 @@ SHORTEST_SECONDS = 0.3
 LINEAR = 0.3  # share of the linear kernel
 CLEAN_SHARE = 0.8  # of the score by which a model is chosen; the rest is how it does on the harsher views
 
-#: Share of the variance of each kind of functional that Wav2Small tells of speakers it never heard (R2, by ridge
-#: regression from its pooled features). It hears 50 ms at a time, and not when: of a course over the clip, nothing.
-HEARD = {
-    "mfcc_std": 0.60, "mfcc_low": 0.73, "mfcc_high": 0.61, "mfcc_voiced": 0.74, "mfcc_delta": 0.51,
-    "mfcc_delta2": 0.45, "mfcc_delta_tails": 0.08, "mfcc_together": 0.54, "mel_low": 0.65, "mel_std": 0.75,
-    "level": 0.69, "level_slope": 0.64, "active_share": 0.60, "pitch": 0.72, "pitch_range": 0.43, "pitch_trend": 0.06,
-    "pitch_shape": 0.07, "stress": 0.48, "voiced_run": 0.41, "voiced_share": 0.68, "periodicity": 0.63,
-    "harmonics": 0.66, "harmonics_std": 0.47, "shape_mean": 0.92, "shape_std": 0.76, "shape_voiced": 0.90,
-    "flux": 0.63, "pitch_contour": 0.01, "level_contour": 0.03, "mfcc_contour": 0.03,
-}  # fmt: skip
-#: People hear a course, and valence in it: no functional is weighted as if less than this were heard of it.
-LEAST_HEARD = 0.15
-#: What the kernel counts for on each axis, the rest is the categories'. They help people's valence most and are what a
-#: student follows worst: three tenths of them keep nearly all of the first.
-KERNEL_SHARE = (0.5, 0.5, 0.7)
-
 KERNELS = tuple(itertools.product((0.6, 1.0), (1.0, 3.0, 10.0, 30.0)))  # width, ridge
-DISCRIMINANTS = tuple(itertools.product((0.35, 0.5, 0.7), (1.5, 2.0)))  # shrinkage, temperature
-TOLERANCE = 0.01  # of the score that a smoother model may cost: a student has to learn what the teacher answers
+DISCRIMINANTS = tuple(itertools.product((0.35, 0.5, 0.7), (1.5, 2.0, 3.0)))  # shrinkage, temperature
+TOLERANCE = 0.02  # of the score that a smoother model may cost: a student has to learn what the teacher answers
 
 
 @dataclass(frozen=True)
@@ -219,9 +202,9 @@ def expert(material: Material, **learnt: Array) -> Regressor:
     """A regressor of what was learnt; what was not is empty."""
     dimensions, axes = len(material.mean), len(AXES)
     empty: dict[str, Array] = {
-        "kernel": np.zeros(2), "hearing": hearing(), "centres": np.zeros((0, dimensions)),
-        "coefficients": np.zeros((0, axes)), "directions": np.zeros((0, dimensions)), "thresholds": np.zeros(0),
-        "prototypes": np.zeros((0, axes)), "offset": np.zeros(axes),
+        "kernel": np.zeros(2), "centres": np.zeros((0, dimensions)), "coefficients": np.zeros((0, axes)),
+        "directions": np.zeros((0, dimensions)), "thresholds": np.zeros(0), "prototypes": np.zeros((0, axes)),
+        "offset": np.zeros(axes),
     }  # fmt: skip
     return Regressor(mean=material.mean, scale=material.scale, **(empty | learnt))
 
@@ -229,21 +212,13 @@ def expert(material: Material, **learnt: Array) -> Regressor:
 def fit_kernel(material: Material, width: float, ridge: float) -> Regressor:
     """Kernel ridge regression on all views, with the clips as they are for its only centres (subset of regressors)."""
     offset = np.average(material.ratings, axis=0, weights=material.weights)
-    rows, centres = material.rows * hearing(), material.centres * hearing()
-    response = gaussian_plus_linear(rows, centres, width, LINEAR)
-    penalty = ridge * gaussian_plus_linear(centres, centres, width, LINEAR)
+    response = gaussian_plus_linear(material.rows, material.centres, width, LINEAR)
+    penalty = ridge * gaussian_plus_linear(material.centres, material.centres, width, LINEAR)
     weighted = (response * material.weights[:, None]).T
     system = weighted @ response + penalty + 1e-6 * np.eye(len(penalty))
     coefficients = np.linalg.solve(system, weighted @ (material.ratings - offset))
     kernel = np.array([width, LINEAR])
-    return expert(material, kernel=kernel, centres=centres, coefficients=coefficients, offset=offset)
-
-
-@functools.cache
-def hearing() -> Array:
-    """Weights of the functionals in the kernel [d], of mean square 1: the more of one a student hears, the more."""
-    heard = np.array([max(HEARD[name.rsplit("_", 1)[0]], LEAST_HEARD) for name in feature_names()])
-    return np.asarray(np.sqrt(heard / heard.mean()))
+    return expert(material, kernel=kernel, centres=material.centres, coefficients=coefficients, offset=offset)
 
 
 def fit_discriminant(material: Material, shrinkage: float, temperature: float) -> Regressor:
@@ -271,23 +246,17 @@ class Blending(NamedTuple):
 
 
 def blending(answers: Array, ratings: Array) -> Blending:
-    """The experts by their `shares`, stretched to mean and spread of the ratings.
+    """Equal parts of the experts, stretched to mean and spread of the ratings.
 
     A regression answers too close to the mean, which the concordance punishes. The stretch is taken from answers for
     speakers left out. answers: [experts, n, views, 3], of which the first view counts; ratings: [n, 3].
     """
     heard = answers[:, :, 0]
     with np.errstate(divide="ignore", invalid="ignore"):  # an axis that nobody rated: NaN from here on
-        gains = shares(len(heard)) / heard.std(axis=1)
+        gains = 1 / heard.std(axis=1) / len(heard)
         together = np.einsum("enk,ek->nk", heard, gains)
         gains = gains * ratings.std(axis=0) / together.std(axis=0)
     return Blending(gains, ratings.mean(axis=0) - np.einsum("enk,ek->k", heard, gains) / len(ratings))
-
-
-def shares(experts: int) -> Array:
-    """What each expert counts for on each axis [experts, 3]; one alone counts for all."""
-    kernel = np.array(KERNEL_SHARE)
-    return np.stack([kernel, 1 - kernel]) if experts > 1 else np.ones((1, len(AXES)))
 
 
 def blended(answers: Array, how: Blending) -> Array:

@@ -17,7 +17,7 @@ from distill.metrics import ccc
 from teacher.prosody import BUNDLED, Prosody
 from teacher.prosody.features import FEATURES, active_span, analyse, feature_names, functionals, track_voice
 from teacher.prosody.regressor import Regressor, read_regressor
-from teacher.prosody.training import HEARD, KERNEL_SHARE, blending, hearing, read_table, shares, train_prosody
+from teacher.prosody.training import read_table, train_prosody
 from teacher.prosody.views import VIEWS, view_weights, views
 
 RATE = 16_000
@@ -188,45 +188,6 @@ def test_a_misshaped_array_is_named(copy: Path, name: str) -> None:
 def test_a_card_of_other_weights_is_refused(copy: Path) -> None:
     with pytest.raises(ValueError, match="describes revision"):
         Prosody.load(restored(copy, offset=np.zeros(3, np.float32)))
-
-
-def test_the_kernel_weights_each_functional_by_how_well_a_student_hears_it() -> None:
-    kinds = [name.rsplit("_", 1)[0] for name in feature_names()]
-    assert set(kinds) == set(HEARD)
-    weights = dict(zip(kinds, hearing(), strict=True))
-    assert np.mean(hearing() ** 2) == pytest.approx(1.0)
-    assert 0 < weights["mfcc_contour"] == weights["pitch_shape"] < weights["pitch_range"] < weights["shape_mean"]
-    np.testing.assert_allclose(Prosody.load().regressor.hearing, hearing(), rtol=1e-6)
-
-
-def test_what_no_student_hears_hardly_moves_the_kernel() -> None:
-    """A change of equal size: of the course of timbre, and of its mean."""
-    regressor = Prosody.load().regressor
-    deaf = dataclasses.replace(regressor, prototypes=np.zeros_like(regressor.prototypes))
-    kinds = np.array([name.rsplit("_", 1)[0] for name in feature_names()])
-    moved = []
-    for kind in ("mfcc_contour", "shape_mean"):
-        own = kinds == kind
-        step = own * regressor.scale / np.sqrt(own.sum())
-        moved.append(np.abs(deaf((regressor.mean + step)[None]) - deaf(regressor.mean[None]))[0, 2])
-    assert moved[0] < 0.5 * moved[1]
-
-
-def test_the_experts_share_every_axis_and_one_alone_has_it_all() -> None:
-    np.testing.assert_allclose(shares(2).sum(axis=0), 1.0)
-    np.testing.assert_array_equal(shares(2)[0], KERNEL_SHARE)
-    np.testing.assert_array_equal(shares(1), np.ones((1, 3)))
-
-
-def test_the_blend_has_mean_and_spread_of_the_ratings_and_the_shares_between_the_experts() -> None:
-    random = np.random.default_rng(0)
-    answers, ratings = random.standard_normal((2, 40, 1, 3)) * [[[[1.0]]], [[[5.0]]]], random.random((40, 3))
-    how = blending(answers, ratings)
-    together = np.einsum("enk,ek->nk", answers[:, :, 0], how.gains) + how.offset
-    np.testing.assert_allclose(together.mean(axis=0), ratings.mean(axis=0))
-    np.testing.assert_allclose(together.std(axis=0), ratings.std(axis=0))
-    spread = how.gains * answers[:, :, 0].std(axis=1)
-    np.testing.assert_allclose(spread / spread.sum(axis=0), shares(2))
 
 
 def test_reading_gives_what_was_written() -> None:
