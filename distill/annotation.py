@@ -74,7 +74,9 @@ class Annotator(Protocol):
     """A teacher, wherever it comes from."""
 
     @property
-    def card(self) -> TeacherCard: ...
+    def card(self) -> TeacherCard:
+        """What is known of it."""
+        ...
 
     def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
         """Annotate a padded batch.
@@ -90,7 +92,9 @@ class LoadedTeacher(Protocol):
     """A class that opens its teacher by itself: what the catalogue names."""
 
     @classmethod
-    def load(cls) -> Annotator: ...
+    def load(cls) -> Annotator:
+        """Open it, ready to be asked."""
+        ...
 
 
 @runtime_checkable

@@ -43,10 +43,19 @@ _BLOCK = 1 << 22
 
 @dataclass(frozen=True)
 class Span:
-    """A part of a recording, in seconds."""
+    """A part of a recording, in seconds.
+
+    >>> Span(1.0, 2.5).seconds
+    1.5
+    """
 
     start: float
     end: float
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.end - self.start
 
 
 def seconds_of(path: Path) -> float:

@@ -42,10 +42,12 @@ def predict(source: str, as_json: bool, **options: Any) -> None:
 
 
 def _answered(row: dict[str, Any]) -> str:
+    from distill.annotation import AXES
+
     at = f"{row['file']} {row['start']:.2f}-{row['end']:.2f} s: "
     if row["warning"]:
         return f"{at}no answer ({row['warning']})"
-    return at + "  ".join(_axis(row, axis) for axis in ("arousal", "dominance", "valence"))
+    return at + "  ".join(_axis(row, axis) for axis in AXES)
 
 
 def _axis(row: dict[str, Any], axis: str) -> str:
@@ -98,7 +100,7 @@ def _compared(result: dict[str, Any]) -> str:
     if "against" in result:
         lines += ["", f"against {result['against']['answers']} on {result['against']['n']} clips", *_shares(result)]
     if "robustness" in result:
-        from distill.robustness import as_table
+        from distill.evaluation.robustness import as_table
 
         lines += ["", as_table(result["robustness"])]
     return "\n".join(lines)

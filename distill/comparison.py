@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from distill.annotation import AXES
-from distill.answering import Key
-from distill.evaluation import read_rated
+from distill.evaluation.answering import Key
+from distill.evaluation.truth import read_rated
 from distill.metrics import ccc, interval
 
 #: Answer and truth of each clip, [2, 3] each, in the order of `AXES`; NaN where an axis is lacking.

@@ -11,3 +11,12 @@ class AudioError(DistillError):
 
 class Refused(DistillError):
     """Work that would contradict what is already on disk or what the user asked for (exit code 1)."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its type where it says nothing.
+
+    >>> first_line(ValueError("no head\\nand no tail")), first_line(KeyError())
+    ('no head', 'KeyError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

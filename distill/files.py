@@ -64,6 +64,20 @@ def reject_unwritable(path: Path) -> None:
     path.with_name(f".{path.name}.probe").unlink()
 
 
+def check_disk(folder: Path, bytes_needed: int) -> None:
+    """Refuse before the work, not in the middle of it, what the disk of `folder` cannot hold.
+
+    Raises:
+        DistillError: fewer bytes are free than needed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < bytes_needed:
+        raise DistillError(
+            f"{folder}: {bytes_needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free; choose another disk"
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with whole(path) as beside:

@@ -17,10 +17,8 @@ from distill.errors import AudioError, DistillError
 from distill.files import write_csv
 from distill.naming import Names
 from distill.shards import rows_of, shards_of
+from distill.table import KEY_COLUMNS
 from distill.tars import Fault, is_there, state_of
-
-#: Columns that say which segment a row is; every other column is carried along.
-KEYS = ("file", "start", "end")
 
 _FAILURE_COLUMNS = ("file", "reason", "start", "end")
 
@@ -48,10 +46,12 @@ class Segment:
 
     @property
     def span(self) -> Span:
+        """Where in the recording it lies."""
         return Span(self.start, self.end)
 
     @property
     def seconds(self) -> float:
+        """Its length."""
         return self.end - self.start
 
 
@@ -81,6 +81,7 @@ class FailureLog:
         path.unlink(missing_ok=True)
 
     def add(self, failures: Iterable[Failure]) -> None:
+        """Write them at once."""
         for failure in failures:
             with self.path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as handle:
                 writer = csv.writer(handle)
@@ -141,21 +142,30 @@ def list_segments(
     shards = shards_of(source, cache, cache_bytes)
     if shards is not None:
         return Listing(shards.root, lambda: _listed(shards.root, _selected(rows_of(shards), where, source), cut))
-    source = Path(str(source).removeprefix("file://"))
-    if not source.exists():
-        raise DistillError(f"{source}: no such file or folder")
-    metadata = source / "metadata.csv"
-    if source.is_dir() and metadata.is_file() and "file_name" in _header(metadata):
-        source = metadata
-    if source.is_file() and source.suffix.lower() in _MANIFESTS:
-        root = audio or source.parent
-        return Listing(root, lambda: _listed(root, _selected(iterate_rows(source), where, source), cut))
+    path = _existing(source)
+    if path.is_file() and path.suffix.lower() in _MANIFESTS:
+        root = audio or path.parent
+        return Listing(root, lambda: _listed(root, _selected(iterate_rows(path), where, path), cut))
     if where:
-        raise DistillError(f"{source}: --where chooses rows of a manifest, and this is none")
-    root = source if source.is_dir() else source.parent
-    names = audio_files(source) if source.is_dir() else [source.name]
+        raise DistillError(f"{path}: --where chooses rows of a manifest, and this is none")
+    return _recordings(path, cut)
+
+
+def _existing(source: Path | str) -> Path:
+    """The path that a source means; of a folder that has one, AudioFolder's manifest."""
+    path = Path(str(source).removeprefix("file://"))
+    if not path.exists():
+        raise DistillError(f"{path}: no such file or folder")
+    metadata = path / "metadata.csv"
+    return metadata if path.is_dir() and metadata.is_file() and "file_name" in _header(metadata) else path
+
+
+def _recordings(path: Path, cut: Cut) -> Listing:
+    """A folder, searched through, or one recording."""
+    root = path if path.is_dir() else path.parent
+    names = audio_files(path) if path.is_dir() else [path.name]
     if not names:
-        raise DistillError(f"{source}: no audio in it (looked for {', '.join(SUFFIXES)})")
+        raise DistillError(f"{path}: no audio in it (looked for {', '.join(SUFFIXES)})")
     return Listing(root, lambda: _listed(root, ({"file": name} for name in names), cut))
 
 
@@ -307,7 +317,7 @@ def _segments_of(row: dict[str, Any], root: Path, names: Any, cut: Cut) -> Itera
     file = name if is_there(root / name) else names().find(name)
     _encodable(file)
     size, changed = state_of(root / file)
-    columns = {key: value for key, value in row.items() if key not in KEYS}
+    columns = {key: value for key, value in row.items() if key not in KEY_COLUMNS}
     for span in _spans(row, root / file, cut):
         yield Segment(file, span.start, span.end, size, changed, columns)
 

@@ -89,14 +89,20 @@ def ccc_ratio(one: np.ndarray, other: np.ndarray, truth: np.ndarray) -> np.ndarr
         return np.asarray(ccc(one, truth) / ccc(other, truth))
 
 
-def answered(predicted: np.ndarray, truth: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The pairs of answers of each axis that both sides have. predicted, truth: [n, 3] in the order of `AXES`."""
-    pairs = {}
+def answered(*sides: np.ndarray) -> dict[str, tuple[np.ndarray, ...]]:
+    """Of each axis the answers of those clips that all sides have answered: float64 [m] a side. An axis that no clip
+    has from all of them is left out. sides: [n, 3] each, in the order of `AXES`, NaN where there is no answer.
+
+    >>> answered(np.array([[0.1, np.nan, 0.3], [0.4, 0.5, 0.6]]), np.array([[1, np.nan, 3], [4, np.nan, np.nan]]))
+    {'arousal': (array([0.1, 0.4]), array([1., 4.])), 'valence': (array([0.3]), array([3.]))}
+    """
+    found = {}
     for column, axis in enumerate(AXES):
-        both = np.isfinite(predicted[:, column]) & np.isfinite(truth[:, column])
-        if both.any():
-            pairs[axis] = (predicted[both, column].astype(np.float64), truth[both, column].astype(np.float64))
-    return pairs
+        answers = [side[:, column].astype(np.float64) for side in sides]
+        known = np.isfinite(answers).all(0)
+        if known.any():
+            found[axis] = tuple(side[known] for side in answers)
+    return found
 
 
 def agreement(predicted: np.ndarray, truth: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
@@ -118,14 +124,10 @@ def against(one: np.ndarray, other: np.ndarray, truth: np.ndarray, *, seed: int 
     other's.
     """
     found: dict[str, Any] = {"n": len(truth), "ccc": {}, "ratio": {}, "difference": {}}
-    for column, axis in enumerate(AXES):
-        sides = [side[:, column].astype(np.float64) for side in (one, other, truth)]
-        known = np.isfinite(sides).all(0)
-        if known.any():
-            mine, theirs, right = (side[known] for side in sides)
-            found["ccc"][axis] = float(ccc(theirs, right))
-            found["ratio"][axis] = interval(ccc_ratio, mine, theirs, right, seed=seed)
-            found["difference"][axis] = interval(ccc_drop, mine, theirs, right, seed=seed)
+    for axis, (mine, theirs, right) in answered(one, other, truth).items():
+        found["ccc"][axis] = float(ccc(theirs, right))
+        found["ratio"][axis] = interval(ccc_ratio, mine, theirs, right, seed=seed)
+        found["difference"][axis] = interval(ccc_drop, mine, theirs, right, seed=seed)
     return found
 
 

@@ -38,6 +38,7 @@ class Prediction:
     warning: str | None
 
     def as_dict(self) -> dict[str, Any]:
+        """As `distill predict --json` prints it."""
         return asdict(self)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distill.annotation import AXES
-from distill.errors import DistillError
+from distill.errors import DistillError, first_line
 
 #: The network's one input (float32 [batch, samples], 16 kHz) and one output (float32 [batch, 3]).
 INPUT, OUTPUT = "pcm", "adv"
@@ -103,7 +103,7 @@ def open_session(path: Path, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own types from C++, all of them meaning: unusable file
-        raise DistillError(f"{path}: onnxruntime cannot load it as ONNX ({str(error).splitlines()[0][:200]})") from None
+        raise DistillError(f"{path}: onnxruntime cannot load it as ONNX ({first_line(error)[:200]})") from None
 
 
 def _check_shape(path: Path, session: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from distill.annotation import AXES, axis_columns
-from distill.errors import DistillError
+from distill.errors import DistillError, first_line
 from distill.files import plain, read_json, whole, write_json
 
 #: Columns of every table: which segment, which audio, what was answered, and by what the file is known again.
@@ -118,10 +118,7 @@ def read(folder: Path) -> LabelTable:
     Raises:
         DistillError: no table, unfinished, without rows, a column missing, or an answer that is NaN or lacking.
     """
-    info = read_json(_existing(folder) / JSON)
-    check_info(folder, info, REQUIRED)
-    if not info["complete"]:
-        raise DistillError(f"{folder}: labelling is unfinished; run the same `distill label` again to complete it")
+    info = finished_info(folder)
     table = LabelTable(folder, _parts(folder), info)
     _check(table)
     return table
@@ -157,7 +154,7 @@ def scan(folder: Path, *, columns: Sequence[str] | None = None, without: Collect
                 wanted = [name for name in names if name not in without]
                 yield from opened.iter_batches(batch_size=16_384, columns=wanted)
         except pyarrow.ArrowException as error:
-            raise DistillError(f"{part}: the part cannot be read ({str(error).splitlines()[0]})") from None
+            raise DistillError(f"{part}: the part cannot be read ({first_line(error)})") from None
 
 
 def count(folder: Path) -> tuple[int, float]:
@@ -165,8 +162,18 @@ def count(folder: Path) -> tuple[int, float]:
     rows, seconds = 0, 0.0
     for batch in scan(folder, columns=("start", "end")):
         rows += batch.num_rows
-        seconds += float(np.sum(batch.column("end").to_numpy() - batch.column("start").to_numpy()))
+        seconds += audio_seconds(batch)
     return rows, seconds
+
+
+def audio_seconds(batch: Any) -> float:
+    """Seconds of audio in the rows of an Arrow batch."""
+    return float(np.sum(batch.column("end").to_numpy() - batch.column("start").to_numpy()))
+
+
+def floats(column: Any) -> np.ndarray:
+    """An Arrow column as float32 [n], NaN for null."""
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
 
 
 def drop_files(folder: Path, files: set[str]) -> None:
@@ -211,7 +218,7 @@ def merge_parts(folder: Path, parts: Sequence[Path]) -> Path:
         for part in parts:
             with pyarrow.parquet.ParquetFile(part) as opened:
                 for number in range(opened.num_row_groups):
-                    writer.write_table(_fitted(opened.read_row_group(number), schema))
+                    writer.write_table(pyarrow.table(columns_by(schema, opened.read_row_group(number)), schema=schema))
     for part in parts:
         part.unlink()
     return merged
@@ -252,15 +259,16 @@ def _replaces(part: Path) -> list[str]:
     return list(json.loads(metadata.get(_REPLACES, b"[]")))
 
 
-def _fitted(rows: Any, schema: Any) -> Any:
-    """Rows with the columns of `schema`, null where they had none."""
+def columns_by(schema: Any, rows: Any) -> list[Any]:
+    """The columns of an Arrow table or batch as `schema` has them, null where there is none of a name."""
     import pyarrow
 
-    columns = [
-        rows[field.name].cast(field.type) if field.name in rows.column_names else pyarrow.nulls(len(rows), field.type)
+    return [
+        rows.column(field.name).cast(field.type)
+        if field.name in rows.schema.names
+        else pyarrow.nulls(rows.num_rows, field.type)
         for field in schema
     ]
-    return pyarrow.table(columns, schema=schema)
 
 
 def write_info(folder: Path, info: Mapping[str, Any]) -> None:
@@ -282,17 +290,36 @@ def read_info(folder: Path) -> dict[str, Any] | None:
     return info
 
 
-def is_table(path: Path) -> bool:
-    """Whether `path` is a folder with a label table in it."""
-    return (path / JSON).is_file()
+def existing_info(folder: Path, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
+    """`labels.json` of a table that is there, finished or not.
 
-
-def _existing(folder: Path) -> Path:
-    if not is_table(folder):
+    Raises:
+        DistillError: there is none, or it lacks what is required.
+    """
+    info = read_info(folder)
+    if info is None:
         raise DistillError(
             f"{folder}: no label table there (no {JSON}); make one with `distill label AUDIO -o {folder}`"
         )
-    return folder
+    check_info(folder, info, required)
+    return info
+
+
+def finished_info(folder: Path, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
+    """`labels.json` of a finished table.
+
+    Raises:
+        DistillError: there is none, it lacks what is required, or the table is unfinished.
+    """
+    info = existing_info(folder, required)
+    if not info["complete"]:
+        raise DistillError(f"{folder}: labelling is unfinished; run the same `distill label` again to complete it")
+    return info
+
+
+def is_table(path: Path) -> bool:
+    """Whether `path` is a folder with a label table in it."""
+    return (path / JSON).is_file()
 
 
 def _parts(folder: Path) -> Any:

@@ -10,11 +10,9 @@ import torch
 from torch import nn
 
 from distill.annotation import AXES
-from distill.audio import SAMPLING_RATE
-from distill.errors import DistillError
-from export.ladder import SECONDS, Answer, climb, clips_at_lengths, first_broken
+from distill.errors import DistillError, first_line
+from export.ladder import climb, first_broken, session_answer, synthetic_clips, torch_answer
 from export.onnx import Answering, write_float
-from students.network import SHORTEST_SECONDS
 
 
 def export_untrained(model: nn.Module, name: str) -> None:
@@ -32,18 +30,10 @@ def export_untrained(model: nn.Module, name: str) -> None:
             write_float(network, path)
             rungs = climb(torch_answer(network), {"onnx float": session_answer(path)}, clips)
         except Exception as error:  # torch, its exporter and onnxruntime each raise types of their own
-            reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-            raise DistillError(f"{name} cannot be exported: {reason}") from None
+            raise DistillError(f"{name} cannot be exported: {first_line(error)}") from None
     broken = first_broken(rungs)
     if broken:
         raise DistillError(f"{name} cannot be exported: the file is off by {broken.max_abs:.2g} from torch")
-
-
-def synthetic_clips() -> list[np.ndarray]:
-    """Noise of every length of the ladder, and of the shortest: float32 [samples] each."""
-    rng = np.random.default_rng(0)
-    clips = clips_at_lengths([rng.standard_normal(SAMPLING_RATE).astype(np.float32)], count=len(SECONDS))
-    return [*clips, clips[0][: int(SHORTEST_SECONDS * SAMPLING_RATE)]]
 
 
 def _settle(model: nn.Module, clip: np.ndarray) -> None:
@@ -61,21 +51,3 @@ def _settle(model: nn.Module, clip: np.ndarray) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()
-
-
-def torch_answer(network: nn.Module) -> Answer:
-    """A network as f(pcm [batch, samples]) -> adv [batch, 3], both numpy."""
-
-    @torch.inference_mode()
-    def answer(pcm: np.ndarray) -> np.ndarray:
-        return np.asarray(network(torch.from_numpy(pcm)).numpy())
-
-    return answer
-
-
-def session_answer(path: Path) -> Answer:
-    """An ONNX file, with or without metadata, as f(pcm) -> adv."""
-    from distill.student import INPUT, OUTPUT, open_session
-
-    session = open_session(path, threads=1)
-    return lambda pcm: np.asarray(session.run([OUTPUT], {INPUT: pcm})[0])

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import cycle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from torch import nn
-
-from distill import runs
 from distill.errors import DistillError
 from distill.files import whole, write_json
 from distill.licences import require
 from distill.progress import say
 from export.card import describe, metadata
-from export.check import session_answer, synthetic_clips, torch_answer
 from export.int8 import write_int8
-from export.ladder import Answer, Rung, climb, clips_at_lengths, first_broken
-from export.onnx import Answering, write_float, write_metadata
-from students.loading import load
-from students.network import Quantisation, StudentNetwork
-from students.published import is_published, load_published
+from export.ladder import Ladder, Rung, first_broken, session_answer
+from export.onnx import write_float, write_metadata
+from export.source import Source, open_source
 
 #: What a ladder that broke is told in, beside the place where nothing was exported.
 LADDER = ".ladder.json"
 
-#: What a run's configuration has to say for its student to be exported.
-REQUIRED = ("axes", "derived", "range", "licence", "data_licence", "lineage")
-
 #: What the file says of itself, by the bits of its activations.
 PRECISIONS = {8: "int8", 16: "int8 weights, 16-bit activations"}
 
-#: Clips that the quantiser reads its ranges off.
-CALIBRATION_CLIPS = 100
+
+class _Made(NamedTuple):
+    """A file that may be put in place: what it says of itself, and how it stands to torch."""
+
+    path: Path
+    data: dict[str, Any]
+    rung: Rung
 
 
 def export(
@@ -61,44 +54,19 @@ def export(
     """
     run, output = Path(run), Path(output)
     _check_output(output)
-    model, config, held_out = _open(run, int8)
+    source = open_source(run, int8=int8)
+    config = source.config
     require(require_licence, {"the student": config["licence"], "what it was trained on": config["data_licence"]})
-    network = Answering(model, config["axes"])
-    checks = clips_at_lengths([clip.signal for clip in held_out]) if held_out else synthetic_clips()
-    calibration = runs.read_clips(run, "calibrate")[:CALIBRATION_CLIPS] if int8 else []
-    against = partial(climb, _told_again(network, checks), clips=checks, recordings=len({c.file for c in held_out}))
+    ladder = source.ladder()
     with tempfile.TemporaryDirectory() as folder:
-        path, data = Path(folder) / "float.onnx", metadata(config, "float32")
-        write_float(network, path)
-        write_metadata(path, data)
-        ladder = against({"onnx float": session_answer(path)})
-        if int8 and first_broken(ladder) is None:
-            clips = [clip.signal for clip in calibration]
-            path, data, rung = _quantised(path, clips, model.quantisation, data, against)
-            ladder.append(rung)
-        _refuse_broken(ladder, output)
-        described = describe(path, data, ladder, [clip.file for clip in calibration])
-        output.unlink(missing_ok=True)  # never a student beside another's card
-        write_json(output.with_suffix(".json"), described)
-        with whole(output) as beside:
-            beside.write_bytes(path.read_bytes())
-    output.with_suffix(LADDER).unlink(missing_ok=True)
+        made = [_float(source, Path(folder), ladder)]
+        if int8 and made[0].rung.passed:
+            made.append(_quantised(source, made[0], ladder))
+        _refuse_broken([file.rung for file in made], output)
+        path, data, _ = made[-1]
+        described = describe(path, data, [file.rung for file in made], [clip.file for clip in source.calibration])
+        _put_in_place(path, described, output)
     return described
-
-
-def _open(run: Path, int8: bool) -> tuple[StudentNetwork, dict[str, Any], list[runs.Clip]]:
-    """The network, what is known of it, and the clips that the ladder is climbed on (published weights have none)."""
-    if is_published(run):
-        if int8:
-            raise DistillError(f"{run}: published weights bring no clips to calibrate with; export them without --int8")
-        model, config = load_published(run)
-        say(f"{run}: published weights bring no clips; the ladder is climbed on synthetic ones")
-        return model, config, []
-    model, config = load(run)
-    lacking = [key for key in REQUIRED if key not in config]
-    if lacking:
-        raise DistillError(f"{run / runs.CONFIG}: lacks {', '.join(lacking)}; train again into another folder")
-    return model, config, runs.read_clips(run, "check")
 
 
 def _check_output(output: Path) -> None:
@@ -108,27 +76,25 @@ def _check_output(output: Path) -> None:
         raise DistillError(f"{output}: is a folder; name a file")
 
 
-def _told_again(network: nn.Module, clips: Sequence[np.ndarray]) -> Answer:
-    """Torch's answers to the clips, computed once, however often all of them are asked for in order."""
-    answer = torch_answer(network)
-    answers = cycle([answer(clip[None]) for clip in clips])
-    return lambda _: next(answers)
+def _float(source: Source, folder: Path, ladder: Ladder) -> _Made:
+    path, data = folder / "float.onnx", metadata(source.config, "float32")
+    write_float(source.network, path)
+    write_metadata(path, data)
+    return _Made(path, data, ladder.rung("onnx float", session_answer(path)))
 
 
-def _quantised(
-    floating: Path, clips: Sequence[np.ndarray], quantisation: Quantisation, data: Mapping[str, Any],
-    against: Callable[[dict[str, Answer]], list[Rung]],
-) -> tuple[Path, dict[str, Any], Rung]:  # fmt: skip
-    """The file with the fewest bits that holds, else with the most; what it says of itself; and its rung."""
-    for bits in quantisation.activation_bits:
-        path, told = floating.with_name(f"int8-{bits}.onnx"), {**data, "precision": PRECISIONS[bits]}
-        write_int8(floating, path, clips, quantisation, activation_bits=bits)
-        write_metadata(path, told)
-        (rung,) = against({"onnx int8": session_answer(path)})
+def _quantised(source: Source, floating: _Made, ladder: Ladder) -> _Made:
+    """The file with the fewest bits that holds, else with the most."""
+    clips = [clip.signal for clip in source.calibration]
+    for bits in source.quantisation.activation_bits:
+        path, data = floating.path.with_name(f"int8-{bits}.onnx"), {**floating.data, "precision": PRECISIONS[bits]}
+        write_int8(floating.path, path, clips, source.quantisation, activation_bits=bits)
+        write_metadata(path, data)
+        rung = ladder.rung("onnx int8", session_answer(path))
         if rung.passed:
             break
         say(f"{bits}-bit activations do not hold: off by {rung.max_abs:.3g}, CCC with torch {_scores(rung.ccc)}")
-    return path, told, rung
+    return _Made(path, data, rung)
 
 
 def _refuse_broken(ladder: Sequence[Rung], output: Path) -> None:
@@ -141,6 +107,15 @@ def _refuse_broken(ladder: Sequence[Rung], output: Path) -> None:
         f"the ladder breaks at {broken.rung}: off by {broken.max_abs:.3g}, CCC with torch "
         f"{_scores(broken.ccc)}; nothing was exported, {report} has the rungs"
     )
+
+
+def _put_in_place(path: Path, described: Mapping[str, Any], output: Path) -> None:
+    """The file with its card beside it; never a student beside another's card."""
+    output.unlink(missing_ok=True)
+    write_json(output.with_suffix(".json"), described)
+    with whole(output) as beside:
+        beside.write_bytes(path.read_bytes())
+    output.with_suffix(LADDER).unlink(missing_ok=True)
 
 
 def _scores(ccc: Mapping[str, float | None]) -> str:

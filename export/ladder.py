@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE
 from distill.metrics import answered, ccc
+from distill.student import INPUT, OUTPUT, open_session
+from students.network import SHORTEST_SECONDS
 
 #: float32 [1, samples] -> float32 [1, 3].
 Answer = Callable[[np.ndarray], np.ndarray]
@@ -48,7 +53,50 @@ class Rung:
     passed: bool
 
     def as_dict(self) -> dict[str, Any]:
+        """As the JSON has it."""
         return asdict(self)
+
+
+class Ladder:
+    """Clips, and what the reference answers to them, asked once: every rung is compared with that.
+
+    recordings: how many real ones the clips are made of.
+    """
+
+    def __init__(self, reference: Answer, clips: Sequence[np.ndarray], *, recordings: int = 0) -> None:
+        self._clips, self._recordings = clips, recordings
+        self._expected = _answers(reference, clips)
+
+    def rung(self, name: str, answer: Answer) -> Rung:
+        """How far an answer (its name in `LIMITS`) is from the reference on all clips."""
+        return _rung(name, _answers(answer, self._clips), self._expected, self._recordings)
+
+
+def climb(reference: Answer, rungs: dict[str, Answer], clips: Sequence[np.ndarray]) -> list[Rung]:
+    """Compare every rung (a name in `LIMITS`) with the reference on all clips."""
+    ladder = Ladder(reference, clips)
+    return [ladder.rung(name, rung) for name, rung in rungs.items()]
+
+
+def first_broken(rungs: Sequence[Rung]) -> Rung | None:
+    """The lowest rung that is out of its limits."""
+    return next((rung for rung in rungs if not rung.passed), None)
+
+
+def torch_answer(network: nn.Module) -> Answer:
+    """A network as f(pcm [batch, samples]) -> adv [batch, 3], both numpy."""
+
+    @torch.inference_mode()
+    def answer(pcm: np.ndarray) -> np.ndarray:
+        return np.asarray(network(torch.from_numpy(pcm)).numpy())
+
+    return answer
+
+
+def session_answer(path: Path) -> Answer:
+    """An ONNX file, with or without metadata, as f(pcm) -> adv."""
+    session = open_session(path, threads=1)
+    return lambda pcm: np.asarray(session.run([OUTPUT], {INPUT: pcm})[0])
 
 
 def clips_at_lengths(signals: Sequence[np.ndarray], *, count: int = CLIPS) -> list[np.ndarray]:
@@ -61,17 +109,11 @@ def clips_at_lengths(signals: Sequence[np.ndarray], *, count: int = CLIPS) -> li
     ]
 
 
-def climb(
-    reference: Answer, rungs: dict[str, Answer], clips: Sequence[np.ndarray], *, recordings: int = 0
-) -> list[Rung]:
-    """Compare every rung (a name in `LIMITS`) with the reference on all clips, made of so many recordings."""
-    expected = _answers(reference, clips)
-    return [_rung(name, _answers(rung, clips), expected, recordings) for name, rung in rungs.items()]
-
-
-def first_broken(rungs: Sequence[Rung]) -> Rung | None:
-    """The lowest rung that is out of its limits."""
-    return next((rung for rung in rungs if not rung.passed), None)
+def synthetic_clips() -> list[np.ndarray]:
+    """Noise of every length of the ladder, and of the shortest: float32 [samples] each."""
+    rng = np.random.default_rng(0)
+    clips = clips_at_lengths([rng.standard_normal(SAMPLING_RATE).astype(np.float32)], count=len(SECONDS))
+    return [*clips, clips[0][: int(SHORTEST_SECONDS * SAMPLING_RATE)]]
 
 
 def _answers(answer: Answer, clips: Sequence[np.ndarray]) -> np.ndarray:

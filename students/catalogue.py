@@ -43,6 +43,7 @@ class Figures:
     hop_ms: float
 
     def as_dict(self) -> dict[str, Any]:
+        """As `distill students --json` has it."""
         return asdict(self)
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from distill.audio import SAMPLING_RATE, Span, digest, read, reject_unusable
 from distill.errors import AudioError, DistillError
-from distill.files import whole, write_json
+from distill.files import check_disk, whole
 from distill.manifest import Failure, write_failures
 from distill.progress import Progress, say
 from distill.table import LabelTable
@@ -102,20 +101,9 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
     Raises:
         DistillError: nothing can be read, or the disk is too small.
     """
-    check_disk(folder, bytes_needed=2 * int(sum(e.span.end - e.span.start for e in chosen) * SAMPLING_RATE * 1.02))
-    folder.mkdir(parents=True, exist_ok=True)
-    kept, offsets, peaks, left_out = [], [0], [], []
+    check_disk(folder, bytes_needed=2 * int(sum(example.span.seconds for example in chosen) * SAMPLING_RATE * 1.02))
     path = folder / "pcm.s16"
-    with whole(path) as beside, beside.open("wb") as handle, Progress("decoding", len(chosen), "segments") as progress:
-        for example, signal in _decoded(chosen):
-            if isinstance(signal, str):
-                left_out.append(Failure(example.file, signal, example.span.start, example.span.end))
-            else:
-                peaks.append(np.abs(signal).max())
-                handle.write(in_16_bits(signal, peaks[-1]).tobytes())
-                offsets.append(offsets[-1] + len(signal))
-                kept.append(example)
-            progress.advance(audio_seconds=example.span.end - example.span.start, failed=int(isinstance(signal, str)))
+    kept, lengths, peaks, left_out = _write(chosen, path)
     if not kept:
         raise DistillError(
             f"none of the {len(chosen)} labelled clips can be read ({left_out[0].file}: {left_out[0].reason})"
@@ -123,31 +111,47 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
     write_failures(folder.parent / "left_out.csv", left_out)
     if left_out:
         say(f"{len(left_out)} of {len(chosen)} clips are left out; {folder.parent / 'left_out.csv'} names each")
-    pcm = np.memmap(path, dtype="<i2", mode="r")
-    targets = np.stack([example.adv for example in kept])
-    weights, embeddings = ([getattr(example, name) for example in kept] for name in ("weight", "embedding"))
-    beside_targets = _rows(weights), _rows(embeddings)
-    return Clips(pcm, np.array(offsets), targets, np.array(peaks, np.float32), *beside_targets), kept
+    clips = Clips(
+        np.memmap(path, dtype="<i2", mode="r"),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        targets=np.stack([example.adv for example in kept]),
+        peaks=np.array(peaks, np.float32),
+        weights=_rows([example.weight for example in kept]),
+        embeddings=_rows([example.embedding for example in kept]),
+    )
+    return clips, kept
+
+
+class _Written(NamedTuple):
+    """kept: examples that could be read; lengths (samples) and peaks: of each, as it was recorded."""
+
+    kept: list[Example]
+    lengths: list[int]
+    peaks: list[float]
+    left_out: list[Failure]
+
+
+def _write(chosen: Sequence[Example], path: Path) -> _Written:
+    """Decode the examples into one file, one behind the other."""
+    written = _Written([], [], [], [])
+    with whole(path) as beside, beside.open("wb") as handle, Progress("decoding", len(chosen), "segments") as progress:
+        for example, signal in _decoded(chosen):
+            if isinstance(signal, str):
+                written.left_out.append(Failure(example.file, signal, example.span.start, example.span.end))
+            else:
+                peak = float(np.abs(signal).max())
+                handle.write(in_16_bits(signal, peak).tobytes())
+                written.kept.append(example)
+                written.lengths.append(len(signal))
+                written.peaks.append(peak)
+            progress.advance(audio_seconds=example.span.seconds, failed=int(isinstance(signal, str)))
+    return written
 
 
 def _rows(given: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """[clips, n], or None where not every clip has one."""
     known = [row for row in given if row is not None]
     return np.stack(known) if len(known) == len(given) else None
-
-
-def check_disk(folder: Path, bytes_needed: int) -> None:
-    """Refuse before the work, not in the middle of it.
-
-    Raises:
-        DistillError: fewer bytes are free than needed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < bytes_needed:
-        raise DistillError(
-            f"{folder}: {bytes_needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free; choose another disk"
-        )
 
 
 def _decoded(chosen: Sequence[Example]) -> Iterator[tuple[Example, np.ndarray | str]]:
@@ -165,12 +169,3 @@ def _signal_or_reason(example: Example) -> np.ndarray | str:
     except AudioError as error:
         return str(error)
     return signal if digest(signal) == example.sha256 else "is not the audio that was labelled"
-
-
-def write_split(folder: Path, kept: Sequence[Example], held: np.ndarray) -> dict[str, Any]:
-    """Name the held-out groups in `split.json`; returns the summary for `result.json`."""
-    groups = sorted({example.group for example, out in zip(kept, held, strict=True) if out})
-    by = "speaker" if all(group.startswith("speaker ") for group in groups) else "speaker where known, else file"
-    by = "file" if all(group.startswith("file ") for group in groups) else by
-    write_json(folder / "split.json", {"by": by, "held_out": groups})
-    return {"by": by, "groups": len(groups), "train": int((~held).sum()), "held_out": int(held.sum())}

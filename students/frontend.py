@@ -19,12 +19,20 @@ VARIANCE_FLOOR, POWER_FLOOR = 1e-7, 1e-10
 
 
 def frames_of(samples: Count, n_fft: int, hop: int) -> Count:
-    """Whole frames in `samples` samples: no padding at either end."""
+    """Whole frames in `samples` samples: no padding at either end.
+
+    >>> frames_of(16_000, 64, 32)
+    499
+    """
     return (samples - n_fft) // hop + 1
 
 
 def sample_mask(lengths: Tensor, samples: int) -> Tensor:
-    """Boolean [batch, samples], true before each clip's length. lengths: [batch]."""
+    """Boolean [batch, samples], true before each clip's length. lengths: [batch].
+
+    >>> sample_mask(torch.tensor([1, 3]), 3).tolist()
+    [[True, False, False], [True, True, True]]
+    """
     return torch.arange(samples, device=lengths.device)[None] < lengths[:, None]
 
 
@@ -47,13 +55,13 @@ def dft_kernels(n_fft: int) -> np.ndarray:
     return np.stack([np.cos(phase) * window, -np.sin(phase) * window]).astype(np.float32)
 
 
-def mel_matrix(n_fft: int, mels: int, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
+def mel_matrix(n_fft: int, mels: int) -> np.ndarray:
     """Triangular Slaney filters over 0..Nyquist with Slaney's area norm, librosa's default: float32 [bins, mels].
 
     Slaney (1998), Auditory Toolbox: linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 steps to 6.4 kHz).
     """
-    bins = np.linspace(0, sampling_rate / 2, n_fft // 2 + 1)
-    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(sampling_rate / 2), mels + 2))
+    bins = np.linspace(0, SAMPLING_RATE / 2, n_fft // 2 + 1)
+    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(SAMPLING_RATE / 2), mels + 2))
     rising = (bins[:, None] - edges[None, :-2]) / np.diff(edges)[None, :-1]
     falling = (edges[None, 2:] - bins[:, None]) / np.diff(edges)[None, 1:]
     area = 2.0 / (edges[2:] - edges[:-2])

@@ -30,13 +30,13 @@ def embeddings_of(
     Raises:
         DistillError: a table holds none, or they differ in size.
     """
-    lacking = [label for label in tables if EMBEDDING not in label.rows.column_names]
+    lacking = [labels for labels in tables if EMBEDDING not in labels.rows.column_names]
     if not match_embedding and (not relational or lacking):
         return None
-    embeddings = [label.embeddings() for label in tables]
+    embeddings = [labels.embeddings() for labels in tables]
     sizes = [rows.shape[1] for rows in embeddings]
     if len(set(sizes)) > 1:
-        told = " and ".join(f"{size} in {label.folder}" for size, label in zip(sizes, tables, strict=True))
+        told = " and ".join(f"{size} in {labels.folder}" for size, labels in zip(sizes, tables, strict=True))
         raise DistillError(f"the tables' embeddings differ in size, {told}; train on tables of one teacher")
     return embeddings
 

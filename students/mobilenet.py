@@ -30,22 +30,19 @@ class MobileNet(StudentNetwork):
     """PCM [batch, samples] at 16 kHz -> A/D/V [batch, 3].
 
     trunk: timm's name of it; its weights are drawn, never fetched. learning_rate: the peak it trains with by default.
-    mels, n_fft, hop: of the front-end.
     """
 
     # Depthwise convolutions in bfloat16 take a processor two to three times as long as in float32.
     reduced_on_cpu = False
 
-    def __init__(
-        self, trunk: str, *, learning_rate: float = 3e-3, mels: int = 26, n_fft: int = 64, hop: int = 32
-    ) -> None:
+    def __init__(self, trunk: str, *, learning_rate: float = 3e-3) -> None:
         super().__init__()
         self.learning_rate = learning_rate
-        self.frontend = LogMel(n_fft=n_fft, hop=hop, mels=mels)
+        self.frontend = LogMel()
         self.trunk = _trunk(trunk)
         self._padding = Padding(self.trunk)
         self.quantisation = GATED if self._padding.gates else PLAIN
-        width = int(self.trunk.num_features) * self._through_strides(mels)
+        width = int(self.trunk.num_features) * self._through_strides(self.frontend.mels)
         self.attention = TimeSoftmaxPooling(width)
         self.head = nn.Linear(width, len(AXES))
 

@@ -33,8 +33,10 @@ class Quantisation:
 
 
 class StudentNetwork(PooledNetwork):
-    """The contract of the catalogue, the trainer and the exporter.
+    """The contract of the catalogue, the trainer and the exporter: besides what is said here, `pooled` and a linear
+    `head` (`PooledNetwork`).
 
+    frontend: from PCM to log-mel; by the name `frontend` the exporter knows what it has to leave in float.
     learning_rate: the peak with which the student trains if nobody asks for another. quantisation: to int8.
     reduced_on_cpu: whether bfloat16 pays on a processor that multiplies in it.
     """

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from distill.audio import SAMPLING_RATE
-from distill.files import plain, whole
+from distill.files import check_disk, plain, whole
 from distill.learning.batch import Batch
 from distill.progress import say
-from students.clips import Clips, Example, check_disk, from_16_bits, in_16_bits
+from students.clips import from_16_bits, in_16_bits
+from students.split import Split
 
 #: Where in the run's folder they are kept while it trains.
 FOLDER = "annotated"
@@ -63,25 +64,22 @@ def as_kept(voices: Batch) -> Batch:
     return _unpacked(_packed(voices))
 
 
-def keep_passes(
-    output: Path, passes: int, config: Mapping[str, Any], clips: Clips, kept: Sequence[Example], chosen: np.ndarray,
-    slowest: float,
-) -> KeptPasses:  # fmt: skip
+def keep_passes(output: Path, passes: int, config: Mapping[str, Any], split: Split, slowest: float) -> KeptPasses:
     """A place for the voices of a run. What a run of another configuration or of other clips left there goes.
 
-    config: the run's; kept: the clips' examples; chosen: those trained on; slowest: the least speed, 0..1.
+    config: the run's; slowest: the least speed, 0..1.
 
     Raises:
         DistillError: the disk is too small.
     """
-    decided_by = [plain(config), [example.sha256 for example in kept]]
+    decided_by = [plain(config), [example.sha256 for example in split.examples]]
     digest = hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
     folder = output / FOLDER / digest[:16]
     for other in (output / FOLDER).glob("*"):
         if other != folder:
             shutil.rmtree(other)
-    samples = np.minimum(clips.lengths[chosen] / slowest, config["longest"] * SAMPLING_RATE).sum()
-    needed = passes * int(2 * samples + _BESIDE * len(chosen))
+    samples = np.minimum(split.clips.lengths[split.train] / slowest, config["longest"] * SAMPLING_RATE).sum()
+    needed = passes * int(2 * samples + _BESIDE * len(split.train))
     check_disk(folder, needed - sum(path.stat().st_size for path in folder.glob("*.npz")))
     say(f"the voices of {passes} passes are kept in {output / FOLDER}, {needed / 1e6:.0f} MB at most, until the end")
     return KeptPasses(folder, passes)

@@ -27,6 +27,7 @@ class PlainWav2Small(nn.Module):
         self.head = nn.Linear(169, 3)
 
     def forward(self, pcm: Tensor) -> Tensor:
+        """pcm: float32 [batch, samples] -> float32 [batch, 3]."""
         centred = pcm - pcm.mean(1, keepdim=True)
         normal = centred / torch.sqrt(centred.var(1, unbiased=False, keepdim=True) + 1e-7)
         x = self.frontend(normal).unsqueeze(1)  # [batch, 1, frames, 26]
@@ -51,6 +52,7 @@ class PlainLogMel(nn.Module):
         self.mel = nn.Parameter(torch.from_numpy(mel).float(), requires_grad=False)
 
     def forward(self, pcm: Tensor) -> Tensor:
+        """pcm: float32 [batch, samples], normalised -> float32 [batch, frames, 26]."""
         pcm = pcm.unsqueeze(1)
         real = functional.conv1d(pcm, self.real, stride=32)
         imaginary = functional.conv1d(pcm, self.imaginary, stride=32)
@@ -59,6 +61,7 @@ class PlainLogMel(nn.Module):
 
 
 def block(before: int, after: int) -> nn.Sequential:
+    """3x3 convolution, batch norm, ReLU."""
     convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
     return nn.Sequential(OrderedDict(conv=convolution, norm=nn.BatchNorm2d(after), relu=nn.ReLU()))
 

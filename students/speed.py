@@ -19,7 +19,7 @@ from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.files import plain, reject_unwritable, write_json
 from distill.learning.batch import Batch
-from distill.learning.device import choose_precision, keep_freed_memory
+from distill.learning.device import choose_precision, laid_out
 from distill.learning.loop import Schedule, stepper
 from distill.learning.loss import ccc_loss
 from distill.learning.objective import Objective
@@ -74,16 +74,7 @@ def benchmark_training(
     if output is not None:
         reject_unwritable(Path(output))
     threads = threads or os.cpu_count() or 1
-    taken: dict[str, list[Turn]] = {name: [] for name in WAYS}
-    with ExitStack() as stack, Progress("timing", rounds, "rounds") as bar:
-        asked = (threads, seconds, batch_size, steps)
-        ways = {name: stack.enter_context(_worker(_step_server, name, *asked, keeping=name == PLAIN_KEEPING))
-                for name in WAYS}  # fmt: skip
-        for number in range(rounds):
-            for name in _turned(WAYS, number):
-                taken[name].append(ways[name]())
-            bar.advance()
-    clips = batch_size * steps
+    taken, clips = _in_turns(threads, seconds, batch_size, steps, rounds=rounds), batch_size * steps
     result = {
         "machine": {**describe(), "threads": threads, "torch": torch.__version__}, "seconds": seconds,
         "batch_size": batch_size, "steps": steps, "rounds": rounds,
@@ -96,8 +87,23 @@ def benchmark_training(
     return dict(plain(result))
 
 
+def _in_turns(threads: int, seconds: float, batch_size: int, steps: int, *, rounds: int) -> dict[str, list[Turn]]:
+    """The turns of every way, round by round."""
+    taken: dict[str, list[Turn]] = {name: [] for name in WAYS}
+    with ExitStack() as stack, Progress("timing", rounds, "rounds") as bar:
+        asked = (threads, seconds, batch_size, steps)
+        ways = {name: stack.enter_context(_worker(_step_server, name, *asked, keeping=name == PLAIN_KEEPING))
+                for name in WAYS}  # fmt: skip
+        for number in range(rounds):
+            for name in _turned(WAYS, number):
+                taken[name].append(ways[name]())
+            bar.advance()
+    return taken
+
+
 def _figures(turns: Sequence[Turn], clips: int) -> dict[str, Any]:
-    """
+    """What a way's turns of so many clips say.
+
     >>> _figures([(2.0, 4.0), (4.0, 4.0), (5.0, 5.0)], 20)["median"]
     5.0
     """
@@ -227,10 +233,10 @@ def _our_step(batches: TrainingBatches) -> Callable[[Batch], float]:
     torch.manual_seed(0)
     network, where = Wav2Small(), torch.device("cpu")
     precision = choose_precision("auto", where, reduced_on_cpu=network.reduced_on_cpu)
-    model = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    keep_freed_memory()
     schedule = Schedule(epochs=1, minutes=None)
-    step = stepper(model, batches, objective=Objective(ccc_loss), schedule=schedule, device=where, precision=precision)
+    step = stepper(
+        laid_out(network), batches, objective=Objective(ccc_loss), schedule=schedule, device=where, precision=precision
+    )
     return lambda batch: step(batch, schedule.learning_rate)
 
 

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill import runs, table
+from distill import runs
 from distill.annotation import AXES, Annotator
 from distill.errors import DistillError
-from distill.files import sole_writer, whole, write_json
-from distill.learning.device import choose_device, choose_precision, keep_freed_memory, loaders, share_cores
-from distill.learning.loop import Schedule, answers, fit
+from distill.files import check_disk, sole_writer
+from distill.learning.device import choose_device, choose_precision, laid_out, loaders, share_cores
+from distill.learning.loop import Schedule, fit
 from distill.learning.loss import LOSSES
-from distill.learning.splits import groups_of, held_out
 from distill.licences import require
-from distill.metrics import agreement
-from distill.perturb import surroundings
+from distill.perturb import Surroundings, surroundings
 from distill.progress import say
+from distill.table import LabelTable
 from students import catalogue
 from students.augmentation import ONLINE, Augmentation
 from students.batches import TrainingBatches, clean_batches
-from students.calibration import calibrate as calibrate_network
-from students.clips import Clips, Example, cache, check_disk, examples, write_split
 from students.configuration import NO_PART, resolved
-from students.hints import embeddings_of, objective_of
+from students.finishing import finish
+from students.hints import objective_of
+from students.lessons import read_lessons
 from students.network import StudentNetwork
-from students.passes import FOLDER, keep_passes
-from students.weighting import weights_by_spread
+from students.passes import keep_passes
+from students.split import decode_split
 
-#: Clips that travel with a run for the exporter, at most.
-TRAVELLING = 400
+#: Bytes that a run may take beside its decoded clips.
+_RUN_BYTES = 200_000_000
 
 #: Tries to export an untrained network, so that what cannot be exported is known before the hours of training.
 ExportCheck = Callable[[nn.Module, str], None]
@@ -100,70 +95,86 @@ def train_student(
     output = Path(output)
     audio, noise, rir = (None if path is None else Path(path) for path in (audio, noise, rir))
     given = {key: value for key, value in locals().items() if key not in NO_PART}
-    tables = [table.read(Path(folder)) for folder in ([labels] if isinstance(labels, (str, Path)) else labels)]
-    for label in tables:
-        table.check_info(label.folder, label.info, table.REQUIRED_TO_TEACH)
+    hints = {"match_embedding": match_embedding, "relational": relational}
     how = (ONLINE if online else Augmentation()).with_shares(augment or {})
-    weights = weights_by_spread(tables) if weight_by_spread else None
-    wanted = {"match_embedding": match_embedding, "relational": relational}
-    embeddings = None if online else embeddings_of(tables, **wanted)
-    config = resolved(given, tables, weights, embeddings)
+    lessons = read_lessons(labels, by_spread=weight_by_spread, hints={} if online else hints)
+    config = resolved(given, lessons)
     require(require_licence, {"the student": config["licence"], "what it learns from": config["data_licence"]})
     with sole_writer(output):
-        runs.begin(output, config)
-        finished = runs.read_result(output)
+        finished = _begin(output, config)
         if finished is not None:
-            say(f"{output}: already trained")
             return finished
-        _check_before(arch, output, tables, export_check)
-        annotator = _annotator(tables, open_teacher) if online else None
+        _check_before(arch, output, lessons.tables, export_check)
+        annotator = _teacher_of(lessons.tables, open_teacher) if online else None
         say(f"the student will be under {config['licence']}, from data under {config['data_licence']}")
         torch.manual_seed(seed)
-        network, where, workers = catalogue.build(arch), choose_device(device), loaders(workers)
-        number = choose_precision(precision, where, reduced_on_cpu=network.reduced_on_cpu)
-        computed = {"device": where.type, "precision": str(number).removeprefix("torch.")}
+        network, workers = catalogue.build(arch), loaders(workers)
+        computing = _Computing.chosen(device, precision, network)
         around = _around(noise, rir, seed)
-        clips, kept, held = _data(tables, weights, embeddings, audio, speaker_from, output, seed)
-        say(f"{arch} on {where.type} in {computed['precision']}: {len(clips)} clips, {held.sum()} held out")
-        train = np.flatnonzero(~held)
-        passes = None
-        if annotated_passes:
-            passes = keep_passes(output, annotated_passes, config, clips, kept, train, how.speed_range[0])
+        split = decode_split(lessons.examples(audio, speaker_from), output, seed=seed)
+        say(f"{arch} {computing}: {len(split.clips)} clips, {len(split.held_out)} held out")
+        kept = keep_passes(output, annotated_passes, config, split, how.speed_range[0]) if annotated_passes else None
         batches = TrainingBatches(
-            clips, train, around, augmentation=how, batch_size=batch_size, longest=longest, seed=seed, workers=workers,
-            annotator=annotator, embeddings=any(wanted.values()), kept=passes,
+            split.clips, split.train, around, augmentation=how, batch_size=batch_size, longest=longest, seed=seed,
+            workers=workers, annotator=annotator, embeddings=any(hints.values()), kept=kept,
         )  # fmt: skip
-        objective = objective_of(LOSSES[loss], network, clips, train, annotator, seed=seed, **wanted)
-        network.start_near(_mean_target(clips.targets[~held]))
-        model = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        keep_freed_memory()
+        objective = objective_of(LOSSES[loss], network, split.clips, split.train, annotator, seed=seed, **hints)
+        network.start_near(_mean_target(split.clips.targets[split.train]))
         share_cores(workers)
-        trained = fit(
-            model, batches, lambda: clean_batches(clips, np.flatnonzero(held), batch_size), objective=objective,
-            schedule=Schedule(config["epochs"], max_minutes, config["learning_rate"]), folder=output, device=where,
-            precision=number, log=_tensorboard(output) if tensorboard else lambda _: None,
+        weights = fit(
+            laid_out(network), batches, lambda: clean_batches(split.clips, split.held_out, batch_size),
+            objective=objective, schedule=Schedule(config["epochs"], max_minutes, config["learning_rate"]),
+            folder=output, device=computing.device, precision=computing.precision,
+            log=_tensorboard(output) if tensorboard else lambda _: None,
         )  # fmt: skip
-        return _finish(output, arch, trained, clips, kept, held, config, computed)
+        return finish(output, config, weights, split, computing.as_dict())
 
 
-def _check_before(
-    arch: str, output: Path, tables: Sequence[table.LabelTable], export_check: ExportCheck | None
-) -> None:
+def _begin(output: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Begin the run, or go on with it; the result of one that is finished already."""
+    runs.begin(output, config)
+    finished = runs.read_result(output)
+    if finished is not None:
+        say(f"{output}: already trained")
+    return finished
+
+
+class _Computing(NamedTuple):
+    """Where a run is computed, and in what its products are."""
+
+    device: torch.device
+    precision: torch.dtype
+
+    @classmethod
+    def chosen(cls, device: str, precision: str, network: StudentNetwork) -> _Computing:
+        processor = choose_device(device)
+        return cls(processor, choose_precision(precision, processor, reduced_on_cpu=network.reduced_on_cpu))
+
+    def as_dict(self) -> dict[str, str]:
+        return {"device": self.device.type, "precision": str(self.precision).removeprefix("torch.")}
+
+    def __str__(self) -> str:
+        return "on {device} in {precision}".format(**self.as_dict())
+
+
+def _check_before(arch: str, output: Path, tables: Sequence[LabelTable], export_check: ExportCheck | None) -> None:
     """Fail before spending: does the student export, is there disk, do the labels say anything?"""
-    check_disk(output, bytes_needed=200_000_000)
-    for label in tables:
-        columns = [axis for axis in enumerate(AXES) if axis[1] in label.info["axes"]]
-        constant = [axis for column, axis in columns if np.std(label.adv[:, column]) < 1e-6]
+    check_disk(output, bytes_needed=_RUN_BYTES)
+    for labels in tables:
+        columns = [axis for axis in enumerate(AXES) if axis[1] in labels.info["axes"]]
+        constant = [axis for column, axis in columns if np.std(labels.adv[:, column]) < 1e-6]
         if constant:
-            raise DistillError(f"{label.folder}: {constant[0]} is the same in all {len(label)} rows; nothing to learn")
+            raise DistillError(
+                f"{labels.folder}: {constant[0]} is the same in all {len(labels)} rows; nothing to learn"
+            )
     if export_check is not None:
         say(f"checking that an untrained {arch} can be exported")
         export_check(catalogue.build(arch).eval(), arch)
 
 
-def _annotator(tables: Sequence[table.LabelTable], open_teacher: Callable[[str], Annotator] | None) -> Annotator:
+def _teacher_of(tables: Sequence[LabelTable], open_teacher: Callable[[str], Annotator] | None) -> Annotator:
     """The teacher that made the tables, the very same."""
-    made_by = {(label.info["arguments"]["teacher"], label.info["teacher"]["revision"]) for label in tables}
+    made_by = {(labels.info["arguments"]["teacher"], labels.info["teacher"]["revision"]) for labels in tables}
     if open_teacher is None or len(made_by) > 1:
         raise DistillError("--online needs label tables of one teacher, and that teacher")
     ((name, revision),) = made_by
@@ -175,94 +186,17 @@ def _annotator(tables: Sequence[table.LabelTable], open_teacher: Callable[[str],
     return annotator
 
 
-def _data(
-    tables: Sequence[table.LabelTable],
-    weights: Sequence[np.ndarray] | None,
-    embeddings: Sequence[np.ndarray] | None,
-    audio: Path | None,
-    speaker_from: str | None,
-    output: Path,
-    seed: int,
-) -> tuple[Clips, list[Example], np.ndarray]:
-    chosen: list[Example] = []
-    for number, label in enumerate(tables):
-        groups = groups_of(label.column("file"), label.column("speaker"), speaker_from)
-        beside = (None if rows is None else rows[number] for rows in (weights, embeddings))
-        chosen += examples(label, audio, groups, *beside)
-    held = held_out([example.group for example in chosen], seed=seed)
-    out = {example.group for example, is_out in zip(chosen, held, strict=True) if is_out}
-    clips, kept = cache(chosen, output / "cache")
-    held = np.array([example.group in out for example in kept])
-    if held.all() or not held.any():
-        side = "training" if held.all() else "held-out"
-        raise DistillError(f"no {side} clip can be read; {output / 'left_out.csv'} names what is missing")
-    return clips, kept, held
-
-
-def _around(noise: Path | None, rir: Path | None, seed: int) -> Any:
+def _around(noise: Path | None, rir: Path | None, seed: int) -> Surroundings:
     made = [name for name, folder in (("noise", noise), ("rooms", rir)) if folder is None]
     if made:
         say(f"{' and '.join(made)} for training are synthesised (--noise DIR and --rir DIR take recordings)")
     return surroundings(noise, rir, seed=seed)
 
 
-def _finish(
-    output: Path, arch: str, weights: dict[str, Tensor], clips: Clips, kept: list[Example], held: np.ndarray,
-    config: Mapping[str, Any], computed: Mapping[str, str],
-) -> dict[str, Any]:  # fmt: skip
-    """Score the best weights on the held-out clips, write them with the clips that export needs, then the result."""
-    from safetensors.torch import save_file
-
-    model = catalogue.build(arch)
-    model.load_state_dict(weights)
-    lines = _calibrated(model, clips, np.flatnonzero(~held)) if config.get("calibrate") else {}
-    predicted, target = answers(model, clean_batches(clips, np.flatnonzero(held), 32), torch.device("cpu"))
-    runs.write_clips(output, _travelling(clips, kept, held))
-    with whole(output / runs.WEIGHTS) as beside:
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, beside)
-    scores, last = agreement(predicted, target), _last_line(output)
-    result = {
-        "ccc": {axis: scores["ccc"].get(axis) for axis in AXES}, "axes": config["axes"], "derived": config["derived"],
-        "split": write_split(output, kept, held), "n": scores["n"], "teacher": config["teacher"],
-        "licence": config["licence"], "data_licence": config["data_licence"],
-        "seconds": last["seconds"], "epochs": last["epoch"],
-        "figures": asdict(catalogue.figures(arch)), **computed, **lines,
-    }  # fmt: skip
-    write_json(output / runs.RESULT, result)
-    for made_for_training in ("cache", FOLDER):
-        if (output / made_for_training).exists():
-            shutil.rmtree(output / made_for_training)
-    return result
-
-
-def _calibrated(model: StudentNetwork, clips: Clips, train: np.ndarray) -> dict[str, Any]:
-    lines = calibrate_network(model, clean_batches(clips, train, 32))
-    told = ", ".join(f"{axis} {line['slope']:.2f} x {line['offset']:+.2f}" for axis, line in lines.items())
-    say(f"calibrated on {len(train)} training clips: {told}")
-    return {"calibration": lines}
-
-
 def _mean_target(targets: np.ndarray) -> Tensor:
     """Mean of the known targets of each axis: [n, 3] -> [3]; 0 where an axis is lacking."""
     known = np.isfinite(targets)
     return torch.from_numpy((np.nan_to_num(targets).sum(0) / known.sum(0).clip(min=1)).astype(np.float32))
-
-
-def _travelling(clips: Clips, kept: list[Example], held: np.ndarray) -> list[runs.Clip]:
-    """Clips for the exporter: training clips to calibrate with and held-out ones to check with, in turn."""
-    rng = np.random.default_rng(0)
-    first = np.unique([example.sha256 for example in kept], return_index=True)[1]  # a table may be named twice
-    once = np.isin(np.arange(len(kept)), first)
-    calibrate, check = (rng.permutation(np.flatnonzero(side & once)) for side in (~held, held))
-    turns = list(zip_longest(check, calibrate))
-    drawn = [(index, use) for pair in turns for index, use in zip(pair, ("check", "calibrate"), strict=True)]
-    return [
-        runs.Clip(kept[index].file, use, clips.signal(index)) for index, use in drawn[:TRAVELLING] if index is not None
-    ]
-
-
-def _last_line(output: Path) -> dict[str, Any]:
-    return dict(json.loads((output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]))
 
 
 def _tensorboard(output: Path) -> Callable[[dict[str, Any]], None]:

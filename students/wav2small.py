@@ -15,19 +15,19 @@ from distill.annotation import AXES
 from students.frontend import Count, LogMel, frames_of, normalise, sample_mask
 from students.network import Quantisation, StudentNetwork
 
+#: Of every convolution.
+CHANNELS = 13
+
 
 class Vgg7(StudentNetwork):
-    """What both layouts share: log-mel, three convolutions, max-pool, four convolutions.
+    """What both layouts share: log-mel, three convolutions, max-pool, four convolutions."""
 
-    channels: of every convolution. mels, n_fft, hop: of the front-end (bands, samples, samples).
-    """
-
-    def __init__(self, *, channels: int = 13, mels: int = 26, n_fft: int = 64, hop: int = 32) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.channels = channels
-        self.frontend = LogMel(n_fft=n_fft, hop=hop, mels=mels)
-        self.fine = nn.ModuleList(ConvBlock(before, channels) for before in (1, channels, channels))
-        self.coarse = nn.ModuleList(ConvBlock(channels, channels) for _ in range(4))
+        self.frontend = LogMel()
+        self.bands = halved(self.frontend.mels)
+        self.fine = nn.ModuleList(ConvBlock(before, CHANNELS) for before in (1, CHANNELS, CHANNELS))
+        self.coarse = nn.ModuleList(ConvBlock(CHANNELS, CHANNELS) for _ in range(4))
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
 
     def features(self, pcm: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -37,9 +37,9 @@ class Vgg7(StudentNetwork):
         tokens = None if frames is None else halved(frames)
         x = self.frontend(normalise(pcm, samples))[:, None]
         if self.training and frames is None and packs(x):
-            return self._packed(x)[:, : self.channels], None
+            return self._packed(x)[:, :CHANNELS], None
         x = self.pool(through(self.fine, x, frames))
-        return through(self.coarse, x, tokens)[:, : self.channels], tokens
+        return through(self.coarse, x, tokens)[:, :CHANNELS], tokens
 
     def _packed(self, x: Tensor) -> Tensor:
         """The same in oneDNN's own layout, in which batch norm, max-pool and the first convolution take from half to a
@@ -57,10 +57,10 @@ class Vgg7(StudentNetwork):
 class Wav2Small(Vgg7):
     """The paper's, 72K: PCM [batch, samples] at 16 kHz -> A/D/V [batch, 3]."""
 
-    def __init__(self, *, channels: int = 13, mels: int = 26, n_fft: int = 64, hop: int = 32) -> None:
-        super().__init__(channels=channels, mels=mels, n_fft=n_fft, hop=hop)
-        self.attention = TimeSoftmaxPooling(channels * halved(mels))
-        self.head = nn.Linear(channels * halved(mels), len(AXES))
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = TimeSoftmaxPooling(CHANNELS * self.bands)
+        self.head = nn.Linear(CHANNELS * self.bands, len(AXES))
 
     def pooled(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
         """pcm: float32 [batch, samples] -> float32 [batch, width]; lengths: as of `PooledNetwork`."""
@@ -79,11 +79,11 @@ class Wav2Small17K(Vgg7):
     # The Gram matrix multiplies activations with themselves: rounded to 8 bits it is rounded twice.
     quantisation = Quantisation(float_modules=("gram",))
 
-    def __init__(self, *, channels: int = 13, mels: int = 26, n_fft: int = 64, hop: int = 32) -> None:
-        super().__init__(channels=channels, mels=mels, n_fft=n_fft, hop=hop)
-        self.attention = ChannelPooling(channels)
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = ChannelPooling(CHANNELS)
         self.gram = GramBeside()
-        self.head = nn.Linear(channels * (halved(mels) + channels), len(AXES))
+        self.head = nn.Linear(CHANNELS * (self.bands + CHANNELS), len(AXES))
 
     def pooled(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
         """pcm: float32 [batch, samples] -> float32 [batch, width]; lengths: as of `PooledNetwork`."""
@@ -108,6 +108,7 @@ class ConvBlock(nn.Module):
         self.norm = nn.BatchNorm2d(after)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: [batch, channels, time, mels] -> the same with other channels."""
         return self._in_lanes(x) if self.training else torch.relu(self.norm(self.conv(x)))
 
     def _in_lanes(self, x: Tensor) -> Tensor:
@@ -169,11 +170,16 @@ class GramBeside(nn.Module):
     """[batch, channels, mels] -> [batch, channels, mels + channels]: behind them x x^T, not divided by anything."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: [batch, channels, mels]."""
         return torch.cat([x, x @ x.transpose(1, 2)], dim=2)
 
 
 def halved(size: Count) -> Count:
-    """Length after the max-pool (kernel 3, stride 2, padding 1)."""
+    """Length after the max-pool (kernel 3, stride 2, padding 1).
+
+    >>> halved(26), halved(25)
+    (13, 13)
+    """
     return (size - 1) // 2 + 1
 
 

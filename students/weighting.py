@@ -20,12 +20,12 @@ def weights_by_spread(tables: Sequence[table.LabelTable]) -> list[np.ndarray]:
     Raises:
         DistillError: a table has no spread at all.
     """
-    spreads = [axis_columns(list(zip(*(label.column(name) for name in table.SPREADS), strict=True)))
-               for label in tables]  # fmt: skip
-    for label, spread in zip(tables, spreads, strict=True):
+    spreads = [axis_columns(list(zip(*(labels.column(name) for name in table.SPREADS), strict=True)))
+               for labels in tables]  # fmt: skip
+    for labels, spread in zip(tables, spreads, strict=True):
         if not np.isfinite(spread).any():
             raise DistillError(
-                f"{label.folder}: holds no spread to weight by; label with --views 5, or with a mean: of teachers"
+                f"{labels.folder}: holds no spread to weight by; label with --views 5, or with a mean: of teachers"
             )
     together = np.concatenate(spreads).astype(np.float64)
     weights = np.stack([_weights(axis) for axis in together.T], axis=1).astype(np.float32)

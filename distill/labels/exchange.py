@@ -6,13 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distill import table
 from distill.annotation import AXES
 from distill.errors import DistillError, Refused
-from distill.files import read_json, whole, write_csv
-from distill.labels.summary import floats
+from distill.files import write_csv, write_text
 from distill.licences import kind, strictest
 
 #: The table's name in a database.
@@ -36,12 +33,7 @@ def to_audformat(
     folder = Path(labels)
     if output is None and database is None:
         raise DistillError("nowhere to write to; name a CSV (-o) or a folder (--database)")
-    info = read_json(folder / table.JSON) if table.is_table(folder) else None
-    if info is None:
-        raise DistillError(f"{folder}: no label table there (no {table.JSON})")
-    table.check_info(folder, info, table.REQUIRED)
-    if not info["complete"]:
-        raise DistillError(f"{folder}: labelling is unfinished; run the same `distill label` again to complete it")
+    info = table.finished_info(folder)
     try:
         columns = _columns(folder)
         if output is not None:
@@ -84,8 +76,9 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _texts(batch: Any, name: str) -> list[str]:
     """The shortest text that is the same float32 when read; empty where there is no answer."""
-    values = floats(batch.column(name)) if name in batch.schema.names else np.full(batch.num_rows, np.nan, np.float32)
-    return ["" if text == "nan" else text for text in values.astype(str).tolist()]
+    if name not in batch.schema.names:
+        return [""] * int(batch.num_rows)
+    return ["" if text == "nan" else text for text in table.floats(batch.column(name)).astype(str).tolist()]
 
 
 def _write_database(output: Path, folder: Path, info: dict[str, Any], columns: Sequence[str]) -> None:
@@ -109,8 +102,7 @@ def _write_database(output: Path, folder: Path, info: dict[str, Any], columns: S
         db.schemes[name] = audformat.Scheme(audformat.define.DataType.FLOAT)
         db[TABLE][name] = audformat.Column(scheme_id=name, rater_id="teacher")
     write_csv(output / f"db.{TABLE}.csv", (*table.KEY_COLUMNS, *columns), _rows(folder, columns))
-    with whole(output / "db.yaml") as beside:  # what makes the folder a database comes last
-        beside.write_text(_header(db), encoding="utf-8")
+    write_text(output / "db.yaml", _header(db))  # what makes the folder a database comes last
 
 
 def _header(db: Any) -> str:

@@ -15,8 +15,7 @@ import numpy as np
 from distill import table
 from distill.annotation import AXES
 from distill.errors import DistillError, Refused
-from distill.files import read_json, sole_writer, whole, write_text
-from distill.labels.summary import floats
+from distill.files import sole_writer, whole, write_text
 from distill.licences import UNKNOWN, strictest
 from distill.manifest import Failure, FailureLog
 from distill.progress import Progress
@@ -49,8 +48,7 @@ def merge(labels: Sequence[str | Path], *, output: str | Path) -> dict[str, Any]
 
     A segment that several have, of the same audio and with the same answer, is kept once, with the first one's columns.
     Where the tables' roots differ, files are named below the folder that they have in common. The licences are the
-    strictest. Memory grows by about 40 bytes a segment, and 100 for one that comes again, not
-    with what the rows hold.
+    strictest. Memory grows by about 40 bytes a segment, and 100 for one that comes again, not with what the rows hold.
 
     Returns {rows, duplicates, failed, audio_seconds, root, output}.
 
@@ -64,7 +62,7 @@ def merge(labels: Sequence[str | Path], *, output: str | Path) -> dict[str, Any]
     output, folders = Path(output), [Path(folder) for folder in labels]
     if len(folders) < 2 or len({folder.resolve() for folder in folders}) < len(folders):
         raise DistillError("a merge is of two label tables or more, each once")
-    infos = [_info(folder) for folder in folders]
+    infos = [table.finished_info(folder, (*table.REQUIRED, *table.REQUIRED_TO_TEACH)) for folder in folders]
     _refuse_different(folders, infos)
     root, parents = _below_one_root(folders, infos)
     with sole_writer(output):
@@ -82,16 +80,6 @@ def merge(labels: Sequence[str | Path], *, output: str | Path) -> dict[str, Any]
         (output / _MARK).unlink()
     return {"rows": rows, "duplicates": given - rows, "failed": failed, "audio_seconds": round(seconds, 3),
             "root": root, "output": output}  # fmt: skip
-
-
-def _info(folder: Path) -> dict[str, Any]:
-    if not table.is_table(folder):
-        raise DistillError(f"{folder}: no label table there (no {table.JSON})")
-    info = read_json(folder / table.JSON)
-    table.check_info(folder, info, (*table.REQUIRED, *table.REQUIRED_TO_TEACH))
-    if not info["complete"]:
-        raise DistillError(f"{folder}: labelling is unfinished; run the same `distill label` again to complete it")
-    return dict(info)
 
 
 def _made(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +176,7 @@ class _Twice:
             return first
         places = places[rows]
         audio = np.array(batch.column("sha256").to_pylist(), "S64")[rows]
-        answers = np.stack([floats(batch.column(name)) for name in (*AXES, *table.SPREADS)], axis=1)[rows]
+        answers = np.stack([table.floats(batch.column(name)) for name in (*AXES, *table.SPREADS)], axis=1)[rows]
         new = np.zeros(len(rows), bool)
         new[np.unique(places, return_index=True)[1]] = True
         new &= ~self._seen[places]
@@ -219,7 +207,7 @@ def _write(
             while some is not None and written < PART_ROWS:
                 to.write_batch(some)
                 written += some.num_rows
-                seconds += float(np.sum(some.column("end").to_numpy() - some.column("start").to_numpy()))
+                seconds += table.audio_seconds(some)
                 some = next(batches, None)
         rows, number = rows + written, number + 1
     return rows, seconds
@@ -261,12 +249,7 @@ def _fitted(batch: Any, schema: Any, parent: Parent) -> Any:
     """A batch with the columns of `schema`, its files below the new root."""
     import pyarrow
 
-    columns = [
-        batch.column(field.name).cast(field.type)
-        if field.name in batch.schema.names
-        else pyarrow.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
+    columns = table.columns_by(schema, batch)
     if parent.prefix:
         files = [parent.file(file) for file in batch.column("file").to_pylist()]
         columns[schema.get_field_index("file")] = pyarrow.array(files, pyarrow.string())
@@ -276,7 +259,8 @@ def _fitted(batch: Any, schema: Any, parent: Parent) -> Any:
 def _failures(path: Path, parents: Sequence[Parent], labelled: np.ndarray) -> int:
     """Write what failed in one table and was labelled in no other; returns how many.
 
-    labelled: the sorted keys of all rows."""
+    labelled: the sorted keys of all rows.
+    """
     log, seen = FailureLog(path), set[int]()
     for parent in parents:
         failures = iter(_failed(parent))

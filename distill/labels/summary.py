@@ -47,10 +47,7 @@ def show(labels: str | Path, *, plot: str | Path | None = None) -> dict[str, Any
         DistillError: no table, or a part that cannot be read.
     """
     folder = Path(labels)
-    info = table.read_info(folder)
-    if info is None:
-        raise DistillError(f"{folder}: no label table there (no {table.JSON}); make one with `distill label`")
-    table.check_info(folder, info, table.REQUIRED)
+    info = table.existing_info(folder)
     rows, seconds, seen = _counted(folder)
     failures = _failures(folder / table.FAILED)
     card, arguments = info.get("teacher", {}), info.get("arguments", {})
@@ -156,15 +153,10 @@ def _read_through(folder: Path) -> tuple[int, float, dict[str, Distribution]]:
     seen = {name: Distribution() for name in names}
     for batch in table.scan(folder, columns=("start", "end", *names)):
         rows += batch.num_rows
-        seconds += float(np.sum(batch.column("end").to_numpy() - batch.column("start").to_numpy()))
+        seconds += table.audio_seconds(batch)
         for name in set(names) & set(batch.schema.names):
-            seen[name].add(floats(batch.column(name)))
+            seen[name].add(table.floats(batch.column(name)))
     return rows, seconds, seen
-
-
-def floats(column: Any) -> np.ndarray:
-    """An Arrow column as float32 [n], NaN for null."""
-    return np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
 
 
 def _failures(path: Path) -> dict[str, int]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from distill.errors import DistillError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 #: glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -48,6 +52,13 @@ def loaders(wanted: int | None) -> int:
 def share_cores(workers: int) -> None:
     """Leave a core to each process that prepares batches: OpenMP threads that wait for a busy core stop one another."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - workers))
+
+
+def laid_out(model: Network) -> Network:
+    """The model in the layout, and this process with the memory, in which a processor trains fastest."""
+    keep_freed_memory()
+    laid: Network = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return laid
 
 
 def keep_freed_memory() -> None:

@@ -16,13 +16,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from distill.audio import SAMPLING_RATE
-from distill.errors import DistillError
-from distill.files import plain, whole
+from distill.errors import DistillError, first_line
+from distill.files import plain, whole, write_text
 from distill.learning.batch import Batch
 from distill.learning.network import PooledNetwork
 from distill.learning.objective import Objective
 from distill.metrics import answered, ccc
 from distill.progress import Progress, duration, say
+
+#: Where in a folder every finished epoch is told.
+METRICS = "metrics.jsonl"
 
 
 class Batches(Protocol):
@@ -107,7 +110,7 @@ def fit(
             scores = agreement_per_axis(state.average.module, held_out(), device)
             _keep_best(state, scores)
             line = {"epoch": state.epoch, "step": state.step, "seconds": round(state.seconds, 1), **told, "ccc": scores}
-            _append(folder / "metrics.jsonl", line)  # before it is saved: an epoch that is saved is never told again
+            _append(folder / METRICS, line)  # before it is saved: an epoch that is saved is never told again
             _save(state, folder)
             log(line)
     return state.best_weights
@@ -254,8 +257,7 @@ def _resumed(folder: Path, state: State, device: torch.device) -> State:
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch has no type of its own for a file that is broken off or holds other things
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DistillError(f"{path}: cannot be read ({reason}); remove it to begin anew") from None
+        raise DistillError(f"{path}: cannot be read ({first_line(error)}); remove it to begin anew") from None
     state.model.load_state_dict(saved["model"])
     state.average.load_state_dict(saved["average"])
     state.objective.load_state_dict(saved.get("objective", {}))  # runs of before had nothing to learn in it
@@ -270,5 +272,4 @@ def _append(path: Path, line: dict[str, Any]) -> None:
     """Lines of epochs that a killed run told but did not save are told again, not twice."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     kept = [old for old in lines if json.loads(old)["epoch"] < line["epoch"]]
-    with whole(path) as beside:
-        beside.write_text("\n".join([*kept, json.dumps(plain(line))]) + "\n", encoding="utf-8")
+    write_text(path, "\n".join([*kept, json.dumps(plain(line))]) + "\n")

@@ -10,6 +10,9 @@ import numpy as np
 
 from distill.errors import DistillError
 
+#: Of all clips, held out.
+SHARE = 0.1
+
 
 def groups_of(files: Sequence[str], speakers: Sequence[str | None], speaker_from: str | None = None) -> list[str]:
     """What may not be torn apart: the speaker's name, else what `speaker_from` finds in the path, else the file.
@@ -36,8 +39,8 @@ def groups_of(files: Sequence[str], speakers: Sequence[str | None], speaker_from
     ]
 
 
-def held_out(groups: Sequence[str], *, share: float = 0.1, seed: int = 0) -> np.ndarray:
-    """Boolean [n], true for the clips of groups drawn until about `share` of all clips are held out.
+def held_out(groups: Sequence[str], *, seed: int = 0) -> np.ndarray:
+    """Boolean [n], true for the clips of groups drawn until about `SHARE` of all clips are held out.
 
     Raises:
         DistillError: there is only one group.
@@ -47,7 +50,7 @@ def held_out(groups: Sequence[str], *, share: float = 0.1, seed: int = 0) -> np.
         raise DistillError(f"cannot hold anything out: all clips belong to one group ({names[0]})")
     order = np.random.default_rng(seed).permutation(len(names))
     before = np.cumsum(sizes[order]) - sizes[order]
-    chosen = order[before < share * len(groups)][: len(names) - 1]
+    chosen = order[before < SHARE * len(groups)][: len(names) - 1]
     return np.isin(groups, names[chosen])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distill.errors import DistillError
+from distill.errors import DistillError, first_line
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -25,9 +25,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise DistillError(f"{path}: cannot be read ({_first_line(error)})") from None
+        raise DistillError(f"{path}: cannot be read ({first_line(error)})") from None
     except Exception as error:  # pickle's own UnpicklingError, which no module here may import
-        raise DistillError(f"{path}: holds more than tensors, and is not loaded ({_first_line(error)})") from None
+        raise DistillError(f"{path}: holds more than tensors, and is not loaded ({first_line(error)})") from None
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise DistillError(f"{path}: is no table of tensors by name")
     return dict(loaded)
@@ -53,7 +53,3 @@ def check_tensors(path: Path, expected: Mapping[str, Tensor], found: Mapping[str
             raise DistillError(f"{path}: the tensor {name} is {found[name].dtype}, expected {tensor.dtype}")
         if not bool(found[name].isfinite().all()):
             raise DistillError(f"{path}: the tensor {name} holds NaN or infinities")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]

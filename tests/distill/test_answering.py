@@ -12,9 +12,9 @@ import pytest
 import soundfile
 
 from distill.annotation import Annotation
-from distill.answering import TOGETHER, Clip, Recordings, answers, model_of_student, model_of_teacher
 from distill.audio import read
 from distill.errors import DistillError
+from distill.evaluation.answering import TOGETHER, Clip, Recordings, answers, model_of_student, model_of_teacher
 from distill.prediction import answer
 from distill.student import Student
 

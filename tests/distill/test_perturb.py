@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill import perturb
 from distill.errors import DistillError
 from distill.perturb import (
     CODECS,
@@ -209,7 +207,3 @@ def test_silence_surrounds_the_signal(tone: Tone) -> None:
     assert longer.dtype == np.float32 and len(longer) == 16_000 + 8_000 + 4_000
     np.testing.assert_array_equal(longer[16_000:24_000], clip_)
     assert not longer[:16_000].any() and not longer[24_000:].any()
-
-
-def test_the_examples_hold() -> None:
-    assert doctest.testmod(perturb).failed == 0

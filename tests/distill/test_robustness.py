@@ -12,10 +12,10 @@ import pytest
 import soundfile
 
 from distill.evaluation import evaluate
+from distill.evaluation.robustness import Trial, as_table, conditions
 from distill.files import plain, sha256_of
 from distill.metrics import ccc
 from distill.perturb import level, surroundings
-from distill.robustness import Trial, as_table, conditions
 
 Tone = Callable[..., np.ndarray]
 Make = Callable[..., Path]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import doctest
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ import soundfile
 
 from distill import audio, synthesis
 from distill.errors import DistillError, Refused
-from distill.synthesis import Manner, Voice, corpus, manner, sound, speak, speech, tracks, voice, voices, write_corpus
+from distill.synthesis import Manner, Voice, corpus, manner, speak, voice, write_corpus
 
 VOICES = {speaker: voice(speaker) for speaker in (1, 2, 3, 4)}
 #: The corners and the middle of the two dials.
@@ -246,8 +244,3 @@ def test_the_dials_of_a_speaker_cover_their_range() -> None:
     quarters = np.unique(np.floor(2 * dials), axis=0, return_counts=True)[1]
     assert len(quarters) == 4
     assert quarters.min() >= 2
-
-
-@pytest.mark.parametrize("module", [synthesis, voices, tracks, sound, speech, corpus])
-def test_the_examples_hold(module: ModuleType) -> None:
-    assert doctest.testmod(module).failed == 0

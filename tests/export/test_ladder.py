@@ -8,8 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from distill import runs
-from export.check import session_answer, torch_answer
-from export.ladder import LIMITS, SECONDS, climb, clips_at_lengths, first_broken
+from export.ladder import LIMITS, SECONDS, climb, clips_at_lengths, first_broken, session_answer, torch_answer
 from students.loading import load
 
 

@@ -15,7 +15,7 @@ from distill import runs
 from distill.annotation import AXES
 from distill.errors import Refused
 from distill.learning.loop import answers
-from students import catalogue, training
+from students import catalogue, finishing
 from students.batches import clean_batches
 from students.calibration import calibrate
 from students.clips import Clips
@@ -89,7 +89,7 @@ def test_a_run_tells_its_lines_and_keeps_the_folded_weights(
         heard.extend(batch.target.numpy() for batch in given)
         return calibrate(network, given)
 
-    monkeypatch.setattr(training, "calibrate_network", listening)
+    monkeypatch.setattr(finishing, "calibrate", listening)
     plain = train_student(labels, output=tmp_path / "plain", **QUICK)
     result = train_student(labels, output=tmp_path / "run", calibrate=True, **QUICK)
     assert "calibration" not in plain and set(result["calibration"]) == set(AXES)

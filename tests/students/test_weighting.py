@@ -18,6 +18,7 @@ from students.augmentation import Augmentation
 from students.batches import TrainingBatches
 from students.clips import Clips
 from students.configuration import resolved
+from students.lessons import Lessons
 from students.training import train_student
 from students.weighting import weights_by_spread
 
@@ -132,7 +133,7 @@ def test_training_hands_the_weights_to_the_loss(
 def test_a_run_without_weights_is_configured_as_before(make_labels: Any, tmp_path: Path) -> None:
     given = {"epochs": 1, "max_minutes": None, "loss": "ccc", "arch": "wav2small", "learning_rate": None}
     unused = {"weight_by_spread": False, "match_embedding": 0.0, "relational": 0.0}
-    config = resolved({**given, **unused}, [table.read(make_labels(tmp_path))], None, None)
+    config = resolved({**given, **unused}, Lessons([table.read(make_labels(tmp_path))]))
     assert not {*unused, "weights_sha256", "embeddings_sha256"} & set(config)
 
 

@@ -13,7 +13,7 @@ from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE, digest
 from distill.files import sha256_of
 from distill.manifest import audio_files
-from distill.metrics import ccc, ccc_drop, interval
+from distill.metrics import answered, ccc, ccc_drop, interval
 from distill.perturb import (
     Surroundings,
     add_noise,
@@ -174,16 +174,12 @@ def _compared(
     """One condition against the clean clips. clean, changed, truth: [clips, 3]."""
     moved = _changes(clean, changed)
     drops, values = {}, {}
-    for column, axis in enumerate(AXES):
-        sides = [side[:, column].astype(np.float64) for side in (clean, changed, truth)]
-        both = np.isfinite(sides).all(0)
-        if both.any():
-            before, after, right = (side[both] for side in sides)
-            values[axis] = float(ccc(after, right))
-            drops[axis] = interval(ccc_drop, before, after, right, seed=seed)
-    answered = np.isfinite(changed).any(1)
+    for axis, (before, after, right) in answered(clean, changed, truth).items():
+        values[axis] = float(ccc(after, right))
+        drops[axis] = interval(ccc_drop, before, after, right, seed=seed)
+    heard = np.isfinite(changed).any(1)
     return {
-        "n": int(answered.sum()), "unanswered": int((~answered).sum()), "ccc": values, "drop": drops, "change": moved,
+        "n": int(heard.sum()), "unanswered": int((~heard).sum()), "ccc": values, "drop": drops, "change": moved,
         "limit": asdict(condition.limit), "passed": _passed(condition.limit, drops, moved),
     }  # fmt: skip
 

@@ -1,0 +1,208 @@
+"""Evaluation: a student, a teacher, or answers from a file, against a truth: human ratings or a label table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.annotation import AXES, Annotator
+from distill.errors import AudioError, DistillError
+from distill.evaluation.answering import (
+    Answers,
+    Key,
+    Model,
+    Recordings,
+    answers,
+    model_of_student,
+    model_of_teacher,
+)
+from distill.evaluation.robustness import Trial
+from distill.evaluation.snr import UNKNOWN, snr_bin
+from distill.evaluation.truth import Rated, look_up, read_rated
+from distill.files import reject_unwritable, write_csv, write_json
+from distill.manifest import write_failures
+from distill.metrics import against as against_others
+from distill.metrics import agreement, answered, slices
+from distill.progress import Progress, say
+from distill.student import Student
+
+#: A column that can be sliced by even if the truth has none of this name: it is then estimated from the recordings.
+SNR = "snr"
+
+
+def evaluate(
+    *,
+    truth: str | Path,
+    student: str | Path | None = None,
+    teacher: str | None = None,
+    predictions: str | Path | None = None,
+    audio: str | Path | None = None,
+    output: str | Path | None = None,
+    where: Mapping[str, str] | None = None,
+    by: Sequence[str] = (),
+    against: str | Path | None = None,
+    robustness: bool = False,
+    noise: str | Path | None = None,
+    rir: str | Path | None = None,
+    seed: int = 0,
+    open_teacher: Callable[[str], Annotator] | None = None,
+) -> dict[str, Any]:
+    """CCC, Pearson and mean absolute error per axis, of a student, a teacher or written answers, with 95 % intervals.
+
+    truth: a CSV (file and any of arousal, dominance, valence) or a label table; predictions: the same. Files are
+    matched by relative path, then by base name where that is unique. by: columns of the truth to slice by, and "snr",
+    which is estimated where the truth does not know it. With `output` (.json) the answers per clip are saved beside it
+    as `.predictions.csv`. open_teacher: opens the `teacher` of that name.
+
+    against: other answers to the same clips, as predictions: by how much these are better or worse (`metrics.against`).
+
+    robustness: every clip is answered again under the conditions of `robustness.conditions`; noise, rir: folders of the
+    recordings that are used for it, by default noise and rooms are synthesised.
+
+    Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed}, and against and robustness where they
+    were asked for (`Trial.report`); an axis that one side lacks is left out.
+
+    Raises:
+        DistillError: not one of student, teacher and predictions, a truth without axes, ambiguous names, no clip left.
+    """
+    predictions, audio, output, noise, rir = (
+        None if path is None else Path(path) for path in (predictions, audio, output, noise, rir)
+    )
+    _check_one_asked(student, teacher, predictions)
+    _check_trial(robustness, noise, rir, predictions)
+    _check_output(output)
+    rated = read_rated(Path(truth), where)
+    others = None if against is None else read_rated(Path(against))
+    _check_columns(rated, by)
+    trial = Trial(noise, rir, seed=seed) if robustness else None
+    if predictions is not None:
+        said = look_up(read_rated(predictions), rated)
+    else:
+        said = _asked(_model(student, teacher, open_teacher), Recordings(rated.path, audio), rated, trial)
+    _check_answered(said, rated)
+    result = _scored(said, rated, _groups(rated, said.rows, by, audio), seed)
+    if others is not None:
+        result["against"] = {"answers": str(against), **_against(others, rated, said, seed)}
+    if trial is not None:
+        result["robustness"] = trial.report(said.adv, rated.adv[said.rows])
+    if output is not None:
+        _write(output, result, rated, said)
+    return result
+
+
+def _check_one_asked(*given: str | Path | None) -> None:
+    """Before the work: is there exactly one to be asked?"""
+    if sum(one is not None for one in given) != 1:
+        raise DistillError("evaluate takes either --student or --teacher (with --audio), or --predictions")
+
+
+def _check_trial(robustness: bool, noise: Path | None, rir: Path | None, predictions: Path | None) -> None:
+    """Before the work: can the conditions of robustness be tried?"""
+    if robustness and predictions is not None:
+        raise DistillError("--robustness asks anew under every condition; it needs --student or --teacher")
+    if not robustness and (noise or rir):
+        raise DistillError("--noise and --rir go with --robustness")
+
+
+def _check_output(output: Path | None) -> None:
+    """Before the work: is the output, if one is wanted, a JSON that can be written?"""
+    if output is None:
+        return
+    if output.suffix != ".json" or output.is_dir():
+        raise DistillError(f"{output}: the output must be a file that ends in .json")
+    reject_unwritable(output)
+
+
+def _check_columns(rated: Rated, by: Sequence[str]) -> None:
+    """Before the work: is there what is to be sliced by?"""
+    for column in by:
+        if column != SNR and not rated.has(column):
+            has = ", ".join(rated.columns[0])
+            raise DistillError(f"{rated.path}: no column {column!r} to slice by; it has {has}")
+
+
+def _model(student: str | Path | None, teacher: str | None, open_teacher: Callable[[str], Annotator] | None) -> Model:
+    if student is not None:
+        return model_of_student(Student(student))
+    if teacher is None or open_teacher is None:
+        raise DistillError("a teacher needs open_teacher, which opens it by its name")
+    return model_of_teacher(open_teacher(teacher))
+
+
+def _asked(model: Model, recordings: Recordings, rated: Rated, trial: Trial | None) -> Answers:
+    if trial is None:
+        return answers(model, recordings, rated.keys, rated.columns)
+    trial.announce()
+    return answers(model, recordings, rated.keys, rated.columns, trial.versions)
+
+
+def _check_answered(said: Answers, rated: Rated) -> None:
+    """After the work: is there anything to be compared?"""
+    if not said.rows:
+        reason = said.failures[0].reason
+        raise DistillError(f"{rated.path}: none of its {len(rated.keys)} clips could be answered ({reason})")
+    if not answered(said.adv[:, 0], rated.adv[said.rows]):
+        raise DistillError(f"{rated.path}: has no axis in common with the answers")
+
+
+def _groups(rated: Rated, rows: Sequence[int], by: Sequence[str], audio: Path | None) -> dict[str, list[Any]]:
+    """What each of the columns says of the rows."""
+    return {
+        column: [rated.columns[row][column] for row in rows] if rated.has(column)
+        else _estimated_snr(Recordings(rated.path, audio), [rated.keys[row] for row in rows])
+        for column in by
+    }  # fmt: skip
+
+
+def _estimated_snr(recordings: Recordings, keys: Sequence[Key]) -> list[str]:
+    """The bin of each recording; of one that cannot be read it is unknown."""
+    bins = []
+    with Progress("estimating SNR", len(keys), "clips") as progress:
+        for key in keys:
+            try:
+                bins.append(snr_bin(recordings.read(key)))
+            except AudioError:
+                bins.append(UNKNOWN)
+            progress.advance(failed=bins[-1] == UNKNOWN)
+    return bins
+
+
+def _scored(said: Answers, rated: Rated, groups: Mapping[str, Sequence[Any]], seed: int) -> dict[str, Any]:
+    predicted, target = said.adv[:, 0], rated.adv[said.rows]
+    return {
+        **agreement(predicted, target, seed=seed),
+        "slices": slices(predicted, target, groups, seed=seed),
+        "failed": len(said.failures),
+    }
+
+
+def _against(others: Rated, rated: Rated, said: Answers, seed: int) -> dict[str, Any]:
+    """The answers beside those of others, of the clips that both have answered."""
+    theirs = look_up(others, rated)
+    _, mine, other = np.intersect1d(said.rows, theirs.rows, return_indices=True)
+    if not len(mine):
+        raise DistillError(f"{rated.path}: the answers that these are compared with have none of its clips")
+    rows = np.asarray(said.rows)[mine]
+    return against_others(said.adv[mine, 0], theirs.adv[other, 0], rated.adv[rows], seed=seed)
+
+
+def _write(output: Path, result: Mapping[str, Any], rated: Rated, said: Answers) -> None:
+    """The result, and beside it what was answered and what could not be."""
+    columns = ["file", "start", "end", *AXES, *(f"true_{axis}" for axis in AXES)]
+    answers_per_clip = [
+        [*rated.keys[row], *map(_cell, answer), *map(_cell, rated.adv[row])]
+        for row, answer in zip(said.rows, said.adv[:, 0], strict=True)
+    ]
+    write_csv(output.with_suffix(".predictions.csv"), columns, answers_per_clip)
+    failed = output.with_suffix(".failed.csv")
+    write_failures(failed, said.failures)
+    if said.failures:
+        say(f"{len(said.failures)} clips could not be answered; {failed} names each")
+    write_json(output, result)
+
+
+def _cell(value: float) -> str:
+    return f"{value:.6f}" if np.isfinite(value) else ""
