@@ -17,6 +17,7 @@ from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator
 from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
 from distill.errors import AudioError, DistillError
 from distill.manifest import Failure, Segment
+from distill.remote import is_cache
 
 #: Segments that are decoded and answered together, where the teacher does not say otherwise.
 BATCH = 32
@@ -80,9 +81,10 @@ def decoded_ahead(
 ) -> Iterator[tuple[list[Segment], Decoded]]:
     """Every batch with its audio, in order: while one is answered, threads read those that come next.
 
-    threads: by default one a core, `_DECODERS` at most. As many batches are read ahead, so that memory stays bounded.
+    threads: by default one a core, `_DECODERS` at most; one alone for tars that lie elsewhere, of which a small cache
+    may hold one at a time. As many batches are read ahead, so that memory stays bounded.
     """
-    threads = threads or min(os.cpu_count() or 1, _DECODERS)
+    threads = threads or (1 if is_cache(root) else min(os.cpu_count() or 1, _DECODERS))
     ahead: deque[tuple[list[Segment], Future[Decoded]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
