@@ -13,7 +13,7 @@ import click
 
 from distill.comparison import Repetition, as_table, compared, read_answers
 from distill.errors import DistillError
-from distill.files import read_json, reject_unwritable, sha256_of, write_json, write_text
+from distill.files import read_json, reject_no_json, sha256_of, write_json, write_text
 from distill.progress import duration, say
 from distill.recipe import read_recipe, run_command, typed_stage, typed_stages
 from distill.runs import read_result
@@ -77,9 +77,7 @@ def ablate(recipe: str | Path, *, output: str | Path, only: Collection[str] = ()
     output = Path(output)
     ablation = read_ablation(Path(recipe))
     chosen = _chosen(ablation, only)
-    if output.suffix != ".json" or output.is_dir():
-        raise DistillError(f"{output}: the output must be a file that ends in .json")
-    reject_unwritable(output)
+    reject_no_json(output)
     for typed in ablation.prepare:
         _prepare(typed)
     failed: list[dict[str, Any]] = []

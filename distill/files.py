@@ -64,6 +64,18 @@ def reject_unwritable(path: Path) -> None:
     path.with_name(f".{path.name}.probe").unlink()
 
 
+def reject_no_json(output: Path) -> None:
+    """Find out before the work whether the JSON that is wanted can be written.
+
+    Raises:
+        DistillError: it is a folder, or does not end in .json.
+        OSError: it cannot be written.
+    """
+    if output.suffix != ".json" or output.is_dir():
+        raise DistillError(f"{output}: the output must be a file that ends in .json")
+    reject_unwritable(output)
+
+
 def check_disk(folder: Path, bytes_needed: int) -> None:
     """Refuse before the work, not in the middle of it, what the disk of `folder` cannot hold.
 

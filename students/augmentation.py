@@ -22,6 +22,7 @@ from distill.perturb import (
     level,
     reverberate,
     through_codec,
+    with_silence,
 )
 from students.clips import Clips
 
@@ -175,7 +176,7 @@ def _waited_for(signal: np.ndarray, silence: float, rng: np.random.Generator) ->
         return signal
     samples = on_the_grid(round(silence * SAMPLING_RATE))
     before = int(rng.integers(samples + 1))
-    return np.pad(signal, (before, samples - before))
+    return with_silence(signal, before / SAMPLING_RATE, (samples - before) / SAMPLING_RATE)
 
 
 def _somewhere(

@@ -22,7 +22,7 @@ from distill.evaluation.answering import (
 from distill.evaluation.robustness import Trial
 from distill.evaluation.snr import UNKNOWN, snr_bin
 from distill.evaluation.truth import Rated, look_up, read_rated
-from distill.files import reject_unwritable, write_csv, write_json
+from distill.files import reject_no_json, write_csv, write_json
 from distill.manifest import write_failures
 from distill.metrics import against as against_others
 from distill.metrics import agreement, answered, slices
@@ -73,7 +73,8 @@ def evaluate(
     )
     _check_one_asked(student, teacher, predictions)
     _check_trial(robustness, noise, rir, predictions)
-    _check_output(output)
+    if output is not None:
+        reject_no_json(output)
     rated = read_rated(Path(truth), where)
     others = None if against is None else read_rated(Path(against))
     _check_columns(rated, by)
@@ -105,15 +106,6 @@ def _check_trial(robustness: bool, noise: Path | None, rir: Path | None, predict
         raise DistillError("--robustness asks anew under every condition; it needs --student or --teacher")
     if not robustness and (noise or rir):
         raise DistillError("--noise and --rir go with --robustness")
-
-
-def _check_output(output: Path | None) -> None:
-    """Before the work: is the output, if one is wanted, a JSON that can be written?"""
-    if output is None:
-        return
-    if output.suffix != ".json" or output.is_dir():
-        raise DistillError(f"{output}: the output must be a file that ends in .json")
-    reject_unwritable(output)
 
 
 def _check_columns(rated: Rated, by: Sequence[str]) -> None:
