@@ -68,8 +68,8 @@ def _axis(row: dict[str, Any], axis: str) -> str:
 )  # fmt: skip
 @click.option("--against", type=existing, help="Other answers to the same clips: how these compare with them.")
 @click.option("--robustness", is_flag=True, help="Answer every clip in noise, rooms, codecs and so on, too.")
-@click.option("--noise", type=existing, help="Folder of noise recordings for --robustness [default: synthesised].")
-@click.option("--rir", type=existing, help="Folder of room impulse responses for it [default: synthesised].")
+@click.option("--noise", type=existing, help="Noise for --robustness: a folder or a pattern [default: synthesised].")
+@click.option("--rir", type=existing, help="Room impulse responses for it, likewise [default: synthesised].")
 @click.option("-o", "--output", type=existing, help="JSON to write; answers per clip are saved beside it.")
 @seed_option
 @json_option

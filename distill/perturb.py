@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from io import BytesIO
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Surroundings:
 
 
 def surroundings(noise: Path | None, rir: Path | None, *, seed: int = 0, testing: bool = False) -> Surroundings:
-    """Recorded noises and rooms from folders; without a folder, synthesised ones.
+    """Recorded noises and rooms, each of a folder or of a pattern (`recordings`); without, synthesised ones.
 
     testing: synthesised ones that training never hears, whatever its seed.
 
@@ -200,17 +201,31 @@ def room(response: np.ndarray) -> np.ndarray:
     return np.asarray(response / np.sqrt(np.sum(response**2)), np.float32)
 
 
-def _recordings(folder: Path) -> list[np.ndarray]:
-    if not folder.is_dir():
-        raise DistillError(f"{folder}: no such folder")
+def recordings(where: Path) -> dict[str, Path]:
+    """Audio files of a folder, by their paths in it; or those that a pattern as the last part of the path chooses:
+    `esc10/*-[123]-*` are the first three folds of ESC-10.
+
+    Raises:
+        DistillError: no such folder, or no audio file there, or none of that name.
+    """
+    folder, pattern = (where, "*") if where.is_dir() else (where.parent, where.name)
+    if not folder.is_dir() or (pattern == where.name and not set(pattern) & set("*?[")):
+        raise DistillError(f"{where}: no such folder")
+    found = {name: folder / name for name in audio_files(folder) if fnmatchcase(name, pattern)}
+    if not found:
+        raise DistillError(f"{where}: no audio in it" if where == folder else f"{where}: no audio file has such a name")
+    return found
+
+
+def _recordings(where: Path) -> list[np.ndarray]:
     found: list[np.ndarray] = []
-    for name in audio_files(folder):
+    for path in recordings(where).values():
         try:
-            signal = read(folder / name)
+            signal = read(path)
             reject_unusable(signal, shortest_seconds=0.0)
             found.append(signal)
         except AudioError as error:
-            say(f"left out {folder / name}: {error}")
+            say(f"left out {path}: {error}")
     if not found:
-        raise DistillError(f"{folder}: no audio in it that can be read")
+        raise DistillError(f"{where}: no audio in it that can be read")
     return found
