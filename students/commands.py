@@ -71,7 +71,7 @@ def _check_source(
 )
 @click.option("--epochs", type=click.IntRange(1), help="End after this many passes [default: 30].")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End after this much time.")
-@click.option("--noise", type=existing, help="Noise recordings: a folder, or a pattern as 'noise/*-[123]-*' [default: synthesised].")
+@click.option("--noise", type=existing, help="Noise: a folder or a pattern (esc10/*-[1-3]-*) [default: synthesised].")
 @click.option("--rir", type=existing, help="Room impulse responses, likewise [default: synthesised].")
 @click.option("--speaker-from", metavar="REGEX", help="Its group, searched in a file's path, is the speaker.")
 @click.option(
