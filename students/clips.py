@@ -21,6 +21,9 @@ from students.network import SHORTEST_SECONDS
 #: Full scale of 16-bit audio.
 _FULL_SCALE = 32_000
 
+#: The decoded audio, and which examples it is of.
+_PCM, _KEPT = "pcm.s16", "kept.npz"
+
 
 @dataclass(frozen=True)
 class Example:
@@ -102,8 +105,7 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
         DistillError: nothing can be read, or the disk is too small.
     """
     check_disk(folder, bytes_needed=2 * int(sum(example.span.seconds for example in chosen) * SAMPLING_RATE * 1.02))
-    path = folder / "pcm.s16"
-    kept, lengths, peaks, left_out = _write(chosen, path)
+    kept, lengths, peaks, left_out = _write(chosen, folder / _PCM)
     if not kept:
         raise DistillError(
             f"none of the {len(chosen)} labelled clips can be read ({left_out[0].file}: {left_out[0].reason})"
@@ -111,11 +113,29 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
     write_failures(folder.parent / "left_out.csv", left_out)
     if left_out:
         say(f"{len(left_out)} of {len(chosen)} clips are left out; {folder.parent / 'left_out.csv'} names each")
+    with whole(folder / _KEPT) as beside, beside.open("wb") as handle:
+        np.savez(handle, kept=kept, lengths=lengths, peaks=np.array(peaks, np.float32))
+    return cached(chosen, folder)
+
+
+def cached(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]]:
+    """What `cache` made of the same examples in `folder`, by this process or another.
+
+    Raises:
+        DistillError: it is not there.
+    """
+    try:
+        with np.load(folder / _KEPT) as opened:
+            places, lengths, peaks = (opened[name] for name in ("kept", "lengths", "peaks"))
+        pcm = np.memmap(folder / _PCM, dtype="<i2", mode="r")
+    except FileNotFoundError as error:
+        raise DistillError(f"{error.filename}: no such file; processes that train together share the folder") from None
+    kept = [chosen[place] for place in places]
     clips = Clips(
-        np.memmap(path, dtype="<i2", mode="r"),
+        pcm,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         targets=np.stack([example.adv for example in kept]),
-        peaks=np.array(peaks, np.float32),
+        peaks=peaks,
         weights=_rows([example.weight for example in kept]),
         embeddings=_rows([example.embedding for example in kept]),
     )
@@ -123,9 +143,9 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
 
 
 class _Written(NamedTuple):
-    """kept: examples that could be read; lengths (samples) and peaks: of each, as it was recorded."""
+    """kept: which examples could be read; lengths (samples) and peaks: of each, as it was recorded."""
 
-    kept: list[Example]
+    kept: list[int]
     lengths: list[int]
     peaks: list[float]
     left_out: list[Failure]
@@ -135,13 +155,13 @@ def _write(chosen: Sequence[Example], path: Path) -> _Written:
     """Decode the examples into one file, one behind the other."""
     written = _Written([], [], [], [])
     with whole(path) as beside, beside.open("wb") as handle, Progress("decoding", len(chosen), "segments") as progress:
-        for example, signal in _decoded(chosen):
+        for place, (example, signal) in enumerate(_decoded(chosen)):
             if isinstance(signal, str):
                 written.left_out.append(Failure(example.file, signal, example.span.start, example.span.end))
             else:
                 peak = float(np.abs(signal).max())
                 handle.write(in_16_bits(signal, peak).tobytes())
-                written.kept.append(example)
+                written.kept.append(place)
                 written.lengths.append(len(signal))
                 written.peaks.append(peak)
             progress.advance(audio_seconds=example.span.seconds, failed=int(isinstance(signal, str)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from distill.launched import launched
 from distill.licences import UNKNOWN
 from distill.options import (
     device_option,
@@ -45,6 +46,8 @@ def _check_source(
         if beside:
             ctx.fail(f"--{beside[0].replace('_', '-')} goes with --teacher; the tables of --labels are made")
         return
+    if launched().count > 1:
+        ctx.fail("--teacher labels, which one process does: call `distill label` first, and give its table as --labels")
     if audio is None:
         ctx.fail("--teacher needs --audio: a folder, a manifest or tars to label")
     if output.resolve().is_relative_to(Path(audio).resolve()):
@@ -141,7 +144,7 @@ def train_student(
     """Train a student on a teacher's labels; with --teacher label the audio first.
 
     Held-out speakers (files, where no speaker is known) tell which weights are kept. Interrupted, the same command
-    goes on where it was.
+    goes on where it was. Started by torchrun, several processes train one student (docs/training.md).
 
     \b
     Example:
