@@ -44,7 +44,11 @@ _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev"
 
 
 def find(where: str) -> Any:
-    """What stands at "module:name". The front door knows the rooms by such strings alone."""
+    """What stands at "module:name". The front door knows the rooms by such strings alone.
+
+    >>> find("distill.machine:cores").__name__
+    'cores'
+    """
     module, name = where.split(":")
     return getattr(import_module(module), name)
 

@@ -68,6 +68,11 @@ def reject_unwritable(path: Path) -> None:
 def reject_no_json(output: Path) -> None:
     """Find out before the work whether the JSON that is wanted can be written.
 
+    >>> reject_no_json(Path("result.txt"))
+    Traceback (most recent call last):
+    ...
+    distill.errors.DistillError: result.txt: the output must be a file that ends in .json
+
     Raises:
         DistillError: it is a folder, or does not end in .json.
         OSError: it cannot be written.

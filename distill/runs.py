@@ -120,7 +120,11 @@ def read_clips(folder: Path, use: str) -> list[Clip]:
 
 
 def environment() -> dict[str, Any]:
-    """Machine and versions, for `env.json`."""
+    """Machine and versions, for `env.json`.
+
+    >>> sorted(environment())
+    ['machine', 'packages', 'python', 'system']
+    """
     packages = ("distill", "torch", "numpy", "soxr", "soundfile", "onnxruntime", "pyarrow")
     return {
         "python": sys.version.split()[0],

@@ -13,8 +13,8 @@ import numpy as np
 from distill.audio import SAMPLING_RATE, Span, digest, read, reject_unusable
 from distill.errors import AudioError, DistillError
 from distill.files import check_disk, whole
-from distill.manifest import Failure, write_failures
 from distill.progress import Progress, say
+from distill.sources.manifest import Failure, write_failures
 from distill.table import LabelTable
 from students.network import SHORTEST_SECONDS
 
@@ -47,6 +47,10 @@ class Clips:
 
     peaks: of each clip as it was recorded, which a teacher may hear. weights: how much each counts in the loss, float32
     [clips, 3], or None where all count alike. embeddings: float16 [clips, dimensions], or None.
+
+    >>> clips = Clips(np.zeros(5, "<i2"), np.array([0, 3, 5]), np.zeros((2, 3), np.float32), np.ones(2, np.float32))
+    >>> clips.lengths.tolist(), clips.signal(1).tolist()
+    ([3, 2], [0.0, 0.0])
     """
 
     pcm: np.ndarray
@@ -70,12 +74,20 @@ class Clips:
 
 
 def in_16_bits(signal: np.ndarray, peak: float) -> np.ndarray:
-    """A signal at full scale: float [samples] -> int16 [samples]. peak: its largest amplitude."""
+    """A signal at full scale: float [samples] -> int16 [samples]. peak: its largest amplitude.
+
+    >>> in_16_bits(np.array([0.0, 0.5], np.float32), peak=0.5)
+    array([    0, 32000], dtype=int16)
+    """
     return (signal / peak * _FULL_SCALE).astype("<i2")
 
 
 def from_16_bits(pcm: np.ndarray) -> np.ndarray:
-    """int16 -> float32, -1..1."""
+    """int16 -> float32, -1..1.
+
+    >>> from_16_bits(np.array([0, 16_384], np.int16)).tolist()
+    [0.0, 0.5120000243186951]
+    """
     return pcm.astype(np.float32) / _FULL_SCALE
 
 

@@ -23,6 +23,9 @@ def choose_device(wanted: str = "auto") -> torch.device:
     """cuda, mps or cpu; "auto" takes the first of them that is there. "cuda:1" is the second of several GPUs. Of
     several processes on a machine each takes a GPU of its own.
 
+    >>> choose_device("cpu")
+    device(type='cpu')
+
     Raises:
         DistillError: the device asked for is not there.
     """
@@ -41,7 +44,11 @@ def choose_device(wanted: str = "auto") -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device, *, reduced_on_cpu: bool = True) -> torch.dtype:
-    """float32 or bfloat16; "auto" takes bfloat16 where the processor multiplies in it, and the network gains by it."""
+    """float32 or bfloat16; "auto" takes bfloat16 where the processor multiplies in it, and the network gains by it.
+
+    >>> choose_precision("float32", torch.device("cpu"))
+    torch.float32
+    """
     if wanted != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
     native = device.type == "cuda" or (
@@ -52,7 +59,11 @@ def choose_precision(wanted: str, device: torch.device, *, reduced_on_cpu: bool 
 
 def loaders(wanted: int | None) -> int:
     """How many processes prepare batches: as many as are wanted, else one, and none where there are fewer than four
-    cores: drawing takes a tenth of a core, and to leave a whole one to it would cost training half of its speed."""
+    cores: drawing takes a tenth of a core, and to leave a whole one to it would cost training half of its speed.
+
+    >>> loaders(2)
+    2
+    """
     return int(_cores() >= 4) if wanted is None else wanted
 
 

@@ -50,7 +50,11 @@ class Schedule:
     average_decay: float = 0.995
 
     def fraction(self, step: int, steps_an_epoch: int, seconds: float) -> float:
-        """Share of the training that is over, 0..1."""
+        """Share of the training that is over, 0..1.
+
+        >>> Schedule(epochs=4, minutes=None).fraction(25, 50, seconds=9.0)
+        0.125
+        """
         by_time = seconds / 60 / self.minutes if self.minutes else 0.0
         by_step = step / (self.epochs * steps_an_epoch) if self.epochs else 0.0
         return min(1.0, max(by_time, by_step))
