@@ -336,10 +336,11 @@ def test_alone_nothing_is_changed() -> None:
     assert np.isfinite(step(next(iter(Drawn()(0))), 0.1)) and not torch.distributed.is_initialized()
 
 
-def test_variables_of_other_launchers_mean_nothing(monkeypatch: pytest.MonkeyPatch, as_second: None) -> None:
+def test_variables_of_other_launchers_mean_nothing(as_second: None) -> None:
     assert launched() == Launched(1, 2, 1, 2)
-    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
-    assert launched() == Launched()
+    with pytest.MonkeyPatch.context() as patched:  # undone before the fixture's own
+        patched.delenv("TORCHELASTIC_RUN_ID")
+        assert launched() == Launched()
 
 
 def test_processes_share_the_cores_and_take_a_gpu_each(monkeypatch: pytest.MonkeyPatch, as_second: None) -> None:
@@ -356,11 +357,11 @@ def test_processes_share_the_cores_and_take_a_gpu_each(monkeypatch: pytest.Monke
         device.choose_device("cuda")
 
 
-def test_only_training_is_shared(monkeypatch: pytest.MonkeyPatch, as_second: None, capsys: Any) -> None:
+def test_only_training_is_shared(as_second: None, capsys: Any) -> None:
     """The line is the first one's; the second leaves in silence."""
     for rank in ("1", "0"):
-        monkeypatch.setenv("RANK", rank)
-        with pytest.raises(SystemExit) as left:
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit) as left:
+            patched.setenv("RANK", rank)
             cli.main(["label", "recordings", "-o", "labels"])
         assert left.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
