@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "export.commands:export",
     "benchmark": "benchmarks.commands:benchmark",
     "predict": "distill.commands:predict",
+    "check": "distill.commands:check",
     "evaluate": "distill.commands:evaluate",
     "run": "distill.commands:run",
     "ablate": "distill.commands:ablate",
@@ -40,7 +41,8 @@ _TOGETHER = ("train-student",)
 _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
            "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train",
-           "fsspec": "remote", "silero_vad": "vad"}  # fmt: skip
+           "fsspec": "remote", "silero_vad": "vad",
+           "litert_torch": "tflite", "ai_edge_litert": "tflite", "ai_edge_quantizer": "tflite"}  # fmt: skip
 
 
 def find(where: str) -> Any:

@@ -1,5 +1,5 @@
-"""The commands that need only an exported file, and those that chain the others: predict, evaluate, run, ablate,
-demo."""
+"""The commands that need only an exported file, and those that chain the others: predict, check, evaluate, run,
+ablate, demo."""
 
 from __future__ import annotations
 
@@ -53,6 +53,33 @@ def _answered(row: dict[str, Any]) -> str:
 def _axis(row: dict[str, Any], axis: str) -> str:
     value = "-" if row[axis] is None else f"{row[axis]:.3f}"
     return f"{axis} {value}{' (derived)' if axis in row['derived'] else ''}"
+
+
+@click.command()
+@click.argument("student", type=existing)
+@click.option("--golden", type=existing, help="Golden vectors (.json) [default: STUDENT.golden.json beside it].")
+@json_option
+def check(as_json: bool, **options: Any) -> Any:
+    """Answer the golden vectors beside STUDENT (.onnx) again: the exit code is 1 where the answers are not the same.
+
+    \b
+    Example:
+      distill check student.onnx
+    """
+    from distill.golden import check as run
+
+    result = run(**options)
+    show(result, as_json, _checked)
+    if not result["passed"]:
+        raise SystemExit(1)
+    return result
+
+
+def _checked(result: dict[str, Any]) -> str:
+    off = "other axes are answered" if result["max_abs"] is None else f"largest difference {result['max_abs']:.2g}"
+    same = "" if result["same_file"] else "; another file than the one whose answers they are"
+    held = "the same answers" if result["passed"] else "OTHER ANSWERS"
+    return f"{held} to {result['n']} clips: {off} (at most {result['tolerance']:g}){same}"
 
 
 @click.command()

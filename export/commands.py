@@ -13,6 +13,11 @@ from distill.options import existing, json_option, licence_option, output_option
 @click.argument("run", type=existing)
 @output_option("The ONNX file; its JSON is written beside it.")
 @click.option("--int8", is_flag=True, help="Quantise to int8, calibrated on the run's own clips.")
+@click.option(
+    "--tflite", metavar="[SECONDS]", type=click.FloatRange(0, min_open=True), is_flag=False, flag_value=2.0,
+    help="Also write a .tflite, for clips of so many seconds [2].",
+)  # fmt: skip
+@click.option("--synthetic-golden", is_flag=True, help="Golden vectors of synthesised clips, not of recordings.")
 @licence_option
 @json_option
 def export(as_json: bool, **options: Any) -> Any:
@@ -23,6 +28,7 @@ def export(as_json: bool, **options: Any) -> Any:
     \b
     Example:
       distill export runs/w2s --int8 -o student.onnx
+      distill export runs/w2s --tflite 3 -o student.onnx
     """
     from export.exporting import export as run
     from export.exporting import tell

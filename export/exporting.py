@@ -11,6 +11,7 @@ from distill.errors import DistillError
 from distill.files import whole, write_json
 from distill.licences import require
 from distill.progress import say
+from export.beside import write_beside
 from export.card import describe, metadata
 from export.int8 import write_int8
 from export.ladder import Ladder, Rung, first_broken, session_answer
@@ -33,13 +34,20 @@ class _Made(NamedTuple):
 
 
 def export(
-    run: str | Path, *, output: str | Path, int8: bool = False, require_licence: str | None = None
+    run: str | Path,
+    *,
+    output: str | Path,
+    int8: bool = False,
+    tflite: float | None = None,
+    synthetic_golden: bool = False,
+    require_licence: str | None = None,
 ) -> dict[str, Any]:
-    """Export a trained run to `output` (.onnx) with its .json beside it; `int8` quantises the trunk.
+    """Export a trained run to `output` (.onnx), its .json, golden vectors and model card beside it; `int8` quantises.
 
     run: a run folder, or one with the published weights of audeering/wav2small. These bring no clips: they are checked
-    on synthetic ones, and cannot be quantised. require_licence: a kind (`distill.licences.KINDS`) that the student's
-    licences may not exceed.
+    on synthetic ones, and cannot be quantised. tflite: seconds of the clips that a .tflite beside it takes, None for no
+    such file. synthetic_golden: see `export.golden`. require_licence: a kind (`distill.licences.KINDS`) that the
+    student's licences may not exceed.
 
     The ladder (torch, ONNX float, ONNX int8 at eight lengths on the run's held-out clips) is climbed every time; a
     bundle whose ladder breaks is not written, only the ladder.
@@ -54,6 +62,8 @@ def export(
     """
     run, output = Path(run), Path(output)
     _check_output(output)
+    if tflite is not None:
+        from export.tflite import make_tflite  # of an extra of its own: what is lacking is told before the work
     source = open_source(run, int8=int8)
     config = source.config
     require(require_licence, {"the student": config["licence"], "what it was trained on": config["data_licence"]})
@@ -62,10 +72,16 @@ def export(
         made = [_float(source, Path(folder), ladder)]
         if int8 and made[0].rung.passed:
             made.append(_quantised(source, made[0], ladder))
-        _refuse_broken([file.rung for file in made], output)
+        lite = None if tflite is None else make_tflite(source, Path(folder), seconds=tflite, int8=int8)
+        rungs = [file.rung for file in made] + (lite.rungs if lite else [])
+        _refuse_broken(rungs, output)
         path, data, _ = made[-1]
-        described = describe(path, data, [file.rung for file in made], [clip.file for clip in source.calibration])
+        data = {**data, "tflite": lite.as_dict()} if lite else data
+        described = describe(path, data, rungs, [clip.file for clip in source.calibration])
         _put_in_place(path, described, output)
+        if lite:
+            lite.put_in_place(output)
+    write_beside(run, source, described, output, synthetic=synthetic_golden)
     return described
 
 

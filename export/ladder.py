@@ -34,7 +34,12 @@ class Limit:
 
 
 #: The limits, in one place.
-LIMITS = {"onnx float": Limit(max_abs=1e-3, ccc=0.9999), "onnx int8": Limit(max_abs=0.15, ccc=0.98)}
+LIMITS = {
+    "onnx float": Limit(max_abs=1e-3, ccc=0.9999),
+    "onnx int8": Limit(max_abs=0.15, ccc=0.98),
+    "tflite": Limit(max_abs=1e-3, ccc=0.9999),
+    "tflite int8": Limit(max_abs=0.15, ccc=0.98),
+}
 
 
 @dataclass(frozen=True)
