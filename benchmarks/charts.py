@@ -25,9 +25,7 @@ def agreement_by_size(record: Record) -> str | None:
     if not any(model["ccc"] for model in record["models"]):
         return None
     sizes = plots.spread_out([model["bytes"] for model in record["models"]])
-    lowest = min(
-        [0.0, *(model["ccc"][axis]["low"] or 0.0 for model in record["models"] for axis in model["ccc"] or {})]
-    )
+    lowest = min([0.0, *_drawn_ccc(record)])
     keys, top = plots.legend(_names(record), WIDTH)
     panels = []
     for place, axis in enumerate(AXES):
@@ -121,6 +119,12 @@ def size_tick(value: float) -> str:
         (step, unit) for step, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if value >= step or step == 1
     )
     return f"{value / step:g} {unit}"
+
+
+def _drawn_ccc(record: Record) -> list[float]:
+    """Every CCC, and the lower end of its interval where there is one."""
+    known = [value for model in record["models"] for value in (model["ccc"] or {}).values()]
+    return [value[key] for value in known for key in ("value", "low") if value[key] is not None]
 
 
 def _agreement_panel(record: Record, axis: str, frame: Frame, *, numbered: bool) -> list[str]:

@@ -30,9 +30,13 @@ def benchmark(as_json: bool, **options: Any) -> Any:
 
 
 def _line(model: dict[str, Any]) -> str:
-    at_5 = model["latency_ms"]["5"]
     return (
-        f"{model['path']}: {model['bytes']:,} bytes, 5 s of audio in {at_5['median']:.1f} ms "
-        f"({at_5['p10']:.1f} to {at_5['p90']:.1f}; this host, one thread), "
+        f"{model['path']}: {model['bytes']:,} bytes, {_timed(model['latency_ms']['5'])}, "
         f"peak memory {model['peak_rss_bytes']['model'] / 1e6:.0f} MB over the runtime"
     )
+
+
+def _timed(at_5: dict[str, float] | None) -> str:
+    if at_5 is None:
+        return "no answer to 5 s of audio (its shortest clip is longer)"
+    return f"5 s of audio in {at_5['median']:.1f} ms ({at_5['p10']:.1f} to {at_5['p90']:.1f}; this host, one thread)"

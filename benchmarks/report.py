@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import charts, tables
 from benchmarks.tables import Table
-from benchmarks.units import significant, whole
+from benchmarks.units import NOTHING, significant, whole
 
 Record = dict[str, Any]
 
@@ -71,7 +71,7 @@ def where(record: Record) -> str:
     machine, settings = record["machine"], record["settings"]
     threads = "one thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     return (
-        f"Host figures, {threads}: {machine['cpu']}, onnxruntime {machine['onnxruntime']}, "
+        f"Host figures, {threads}: {machine['cpu']}, onnxruntime {machine['onnxruntime'] or NOTHING}, "
         f"{machine['system']}, {machine['date']}. "
         f"{whole(settings['rounds'])} rounds, models interleaved. They are not figures of an edge device."
     )

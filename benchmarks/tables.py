@@ -221,7 +221,7 @@ def plain_markdown(text: str) -> str:
     'a\\\\|b \\\\<i\\\\>'
     """
     # An underscore within a word is plain text already.
-    return " ".join(re.sub(r"([\\|<>*`\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text).split())
+    return " ".join(re.sub(r"([\\|<>&*~`\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text).split())
 
 
 def _told_apart(names: Sequence[str], additions: Sequence[str]) -> list[str]:

@@ -70,6 +70,8 @@ def absolute(name: str) -> str:
     """
     if name.startswith(MEAN):
         return MEAN + ",".join(map(absolute, members_of(name)))
+    if name.startswith(LANGUAGE_MODEL):
+        return LANGUAGE_MODEL + Path(name.removeprefix(LANGUAGE_MODEL)).resolve().as_posix()
     is_path = name not in TEACHERS and name not in FAMILIES and Path(name).exists()
     return Path(name).resolve().as_posix() if is_path else name
 

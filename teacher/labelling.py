@@ -117,9 +117,16 @@ class Done:
 
 
 def _known_checks(output: Path, given: str | Path | None) -> list[dict[str, Any]]:
-    """The checks of the precision that may save another: the one that is given, and that of an earlier run."""
+    """The checks of the precision that may save another: the one that is given, and that of an earlier run.
+
+    Raises:
+        DistillError: what is given is none.
+    """
     before = table.read_info(output) or {}
-    return [check for check in (read_json(Path(given)) if given else None, before.get("precision")) if check]
+    said = read_json(Path(given)) if given else {}
+    if not isinstance(said, dict):
+        raise DistillError(f"{given}: no file of `distill check-precision`")
+    return [check for check in (said, before.get("precision")) if check]
 
 
 @contextmanager

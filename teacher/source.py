@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from distill.annotation import TeacherCard
@@ -31,6 +32,10 @@ class Source:
     vad_pause: float
     cache: str | Path | None
     cache_gb: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cache_gb < inf:
+            raise DistillError(f"--cache-gb {self.cache_gb:g}: must be gigabytes, 0 or more")
 
     def cut_for(self, card: TeacherCard) -> Cut:
         """How recordings are cut for a teacher.

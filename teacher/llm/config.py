@@ -222,7 +222,7 @@ def _price(value: Any, folder: Path) -> Price:
 def _request(value: Any, _: Path) -> dict[str, Any]:
     if not isinstance(value, dict) or any(not isinstance(key, str) or key in OURS for key in value):
         raise ValueError
-    json.dumps(value, allow_nan=False)  # a date, say, has no place in a request
+    json.dumps(value, allow_nan=False, sort_keys=True)  # a date, say, or keys of two types have no place in a request
     return value
 
 

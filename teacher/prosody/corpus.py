@@ -66,9 +66,12 @@ def number(row: dict[str, str], column: str, missing: float | None) -> float:
     if not text and missing is not None:
         return missing
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise DistillError(f"{row['file']}: {column} is {text!r}, not a number; mend it or leave the row out") from None
+        value = np.nan
+    if not np.isfinite(value):
+        raise DistillError(f"{row['file']}: {column} is {text!r}, not a number; mend it or leave the row out")
+    return value
 
 
 def hear(rows: Rows, audio: Path, seed: int) -> Corpus:

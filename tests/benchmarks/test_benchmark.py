@@ -1,15 +1,17 @@
 """The stage as a whole: what it writes, and what it refuses before it spends time."""
 
+import hashlib
 import json
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import onnx
 import pytest
 
-from benchmarks import latency, memory
-from benchmarks.benchmark import benchmark
+from benchmarks import latency, memory, report
+from benchmarks.benchmark import _written, benchmark
 from distill.annotation import AXES
 from distill.errors import DistillError
 from teacher.labelling import label
@@ -144,3 +146,46 @@ class TestRefusedBeforeTheClockRuns:
     def test_no_model(self, tmp_path):
         with pytest.raises(DistillError, match="no model"):
             benchmark([], output=tmp_path / "report")
+
+
+def test_a_model_whose_answer_has_another_shape_is_refused(make_student, tmp_path, no_timing):
+    model = make_student(tmp_path / "twice.onnx")
+    loaded = onnx.load(str(model))
+    loaded.graph.node[-1].output[0] = "once"
+    loaded.graph.node.append(onnx.helper.make_node("Concat", ["once", "once"], ["adv"], axis=0))
+    onnx.save(loaded, str(model))
+    with pytest.raises(DistillError, match=r"twice\.onnx: it answers a clip of 1 s with shape \[2, 3\], not \[1, 3\]"):
+        benchmark([model], output=tmp_path / "report")
+
+
+def test_a_length_that_a_model_does_not_take_is_not_tried(make_student, tmp_path):
+    """It is null, and no reason to refuse the model."""
+    models = [make_student(tmp_path / "a.onnx", shortest_seconds=2.0), make_student(tmp_path / "b.onnx")]
+    first, second = benchmark(models, output=tmp_path / "report", rounds=1, seconds=(1, 2))["models"]
+    assert first["latency_ms"]["1"] is None and first["latency_ms"]["2"]["n"] == second["latency_ms"]["1"]["n"] == 1
+    assert second["ratio_to_first"]["1"] is None and second["ratio_to_first"]["2"] > 0
+
+
+def test_a_page_that_fails_does_not_lose_the_measurement(measured, tmp_path, monkeypatch):
+    def fail(_record):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(report, "render", fail)
+    with pytest.raises(RuntimeError, match="planted"):
+        _written(measured[1], tmp_path)
+    assert json.loads((tmp_path / "benchmark.json").read_text()) == measured[1]
+
+
+def test_settings_say_all_that_decides_a_figure(measured):
+    assert measured[1]["settings"] == {
+        "rounds": 4, "seconds": [0.5, 1, 5], "warmup": latency.WARMUP, "interleaved": True, "seed": 0,
+        "memory_seconds": memory.SECONDS,
+    }  # fmt: skip
+
+
+def test_a_model_is_known_by_its_bytes(measured):
+    small, large = measured[1]["models"]
+    for model in (small, large):
+        data = Path(model["path"]).read_bytes()
+        assert model["bytes"] == len(data) and model["sha256"] == hashlib.sha256(data).hexdigest()
+    assert (small["licence"], small["data_licence"]) == ("MIT", "CC0-1.0") and small["hop_ms"] == 10.0

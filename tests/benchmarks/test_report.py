@@ -1,6 +1,7 @@
 """The pages: well formed, closed to the network, and without a number of their own."""
 
 import copy
+import html
 import re
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from benchmarks import tables, units
-from benchmarks.report import markdown, render, sections
+from benchmarks.report import markdown, render, sections, where
+from distill.files import read_json, write_json
+from tests.benchmarks import made
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?(?: [kMGT]?B\b| [kMGT]\b)?")
@@ -205,3 +208,68 @@ def test_the_room_needs_no_torch_and_no_onnx():
     code = "import sys, benchmarks.benchmark; print({'torch', 'onnx', 'matplotlib', 'pandas'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("count", "title"), [(1, "a"), (2, "a, b"), (3, "a, b, c"), (4, "a and 3 more"), (7, "a and 6 more")]
+)
+def test_the_title_names_few_models_and_counts_many(count, title):
+    known = made.record(*(made.model(name=name) for name in "abcdefg"[:count]))
+    assert f"<h1>{title}</h1>" in render(known) and f"<title>{title}</title>" in render(known)
+    assert markdown(known).splitlines()[0] == f"# distill benchmark: {title}"
+
+
+def test_the_head_says_what_the_figures_were_taken_on():
+    said = where(made.record(threads=4, cpu="a fast chip"))
+    assert said.startswith("Host figures, 4 threads: a fast chip, onnxruntime 1.20.0, Linux 6 x86_64, 2026-01-02")
+    assert f"onnxruntime {units.NOTHING}, " in where(made.record(onnxruntime=None))
+
+
+def test_sections_stand_in_their_order_on_both_pages():
+    known = made.record(made.model(ccc=made.rated(0.5, 0.4, 0.6)), made.other(ccc=made.rated(0.6, 0.5, 0.7)))
+    titles = ["At a glance", "Agreement", "Latency by file size", "Latency by clip length", "Peak resident memory",
+              "Parameters", "Computation", "Licences and files", "Conditions"]  # fmt: skip
+    assert re.findall(r"<h2>(.*)</h2>", render(known)) == titles
+    assert re.findall(r"^## (.*)$", markdown(known), re.MULTILINE) == titles
+
+
+def test_a_section_without_a_picture_has_no_empty_frame():
+    known = made.record(made.model(), made.other())
+    assert render(known).count("<figure>") == sum(section.picture is not None for section in sections(known)) == 5
+    assert "None" not in re.sub(r"<style>.*</style>", "", render(known), flags=re.DOTALL)
+
+
+def test_the_notes_say_how_it_was_measured():
+    known = made.record()
+    known["settings"].update(rounds=1200, memory_seconds=8.0, seconds=[1, 2])
+    known["models"][0]["latency_ms"]["2"] = made.timed(2.0)
+    known["models"][0]["ratio_to_first"]["2"] = 1.0
+    notes = {section.title: section.note for section in sections(known)}
+    assert "Medians of 1,200 interleaved rounds" in notes["Latency by clip length"]
+    assert "answering 8 s of audio" in notes["Peak resident memory"]
+    assert "the median for a clip of 2 s" in notes["At a glance"]
+
+
+@pytest.mark.parametrize("licence", ["CC-BY-NC-SA-4.0", "MSP-Podcast academic licence (restricted)", "<unknown> & co"])
+def test_licences_stand_on_both_pages_as_they_were_given(licence):
+    known = made.record(made.model(licence=licence), made.other(data_licence=licence))
+    assert html.escape(licence) in render(known)
+    assert render(known).count(html.escape(licence)) == 2
+    rows = [line for line in markdown(known).splitlines() if line.startswith("|")]
+    assert sum(tables.plain_markdown(licence) in row for row in rows) == 2
+
+
+def test_text_is_to_the_left_and_numbers_are_to_the_right():
+    page = render(made.record())
+    kinds = re.findall(r'<table class="(\w+)"><caption>(.*)</caption>', page)
+    assert {title for kind, title in kinds if kind == "text"} == {"Licences and files", "Conditions"}
+    assert page.count('<th scope="row">w2s</th>') == len(kinds) - 1 + 1, (
+        "a row a model, two by length, none of conditions"
+    )
+
+
+def test_pages_are_the_same_again_from_the_file_alone(record, tmp_path):
+    """Whoever has benchmark.json can draw the pages anew."""
+    write_json(tmp_path / "benchmark.json", record)
+    again = read_json(tmp_path / "benchmark.json")
+    assert render(again) == render(record) and markdown(again) == markdown(record)

@@ -12,6 +12,7 @@ import pytest
 
 from distill.annotation import Annotation
 from distill.errors import DistillError
+from teacher.batches import BATCH
 from teacher.catalogue import open_teacher
 from teacher.ensemble import Mean, mean_card, members_of
 
@@ -72,3 +73,50 @@ def test_checkpoints_and_the_bundled_teacher_go_together(published: Mapping[str,
     mean = open_teacher("mean:" + ",".join(names), "cpu")
     np.testing.assert_allclose(mean.annotate(signal, [16000], 16000).adv, np.mean(heard, axis=0), atol=1e-6)
     assert mean.card.licence == "unknown" and mean.card.own_threads and mean.card.derived == ("dominance",)
+
+
+def test_the_first_reason_of_a_member_is_that_of_the_mean(quick: Any) -> None:
+    class Refuses(Says):
+        def __init__(self, reasons: Sequence[str | None]) -> None:
+            super().__init__(quick, (np.nan,) * 3)
+            self.reasons = reasons
+
+        def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
+            return replace(super().annotate(signals, lengths, sampling_rate), reasons=self.reasons)
+
+    members = [Says(quick, (0.1, 0.2, 0.3)), Refuses([None, "no words", None]), Refuses([None, "too late", "silent"])]
+    given = Mean(members).annotate(np.zeros((3, 9)), [9, 9, 9], 16000)
+    assert given.reasons == [None, "no words", "silent"]
+    assert Mean(members[:1]).annotate(np.zeros((2, 9)), [9, 9], 16000).reasons is None
+
+
+def test_embeddings_stand_side_by_side_where_all_have_one(quick: Any) -> None:
+    class Bare(Says):
+        def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
+            return replace(super().annotate(signals, lengths, sampling_rate), embedding=None)
+
+    one, other, bare = Says(quick, (1.0, 2.0, 3.0)), Says(quick, (4.0, 5.0, 6.0)), Bare(quick, (0.0, 0.0, 0.0))
+    heard = (np.zeros((1, 9)), [9], 16000)
+    np.testing.assert_array_equal(Mean([one, other]).annotate(*heard).embedding, [[1, 2, 4, 5]])
+    assert Mean([one, bare]).annotate(*heard).embedding is None
+
+
+def test_a_mean_says_of_its_members_what_holds_of_all(quick: Any) -> None:
+    quick_, slow = quick.card, replace(
+        quick.card, name="slow", source="hub", parameters=7, range=(-1.0, 0.5), bundled=True, own_threads=True,
+        gain_invariant=True, licence="MIT", trained_on="speech",
+    )  # fmt: skip
+    card = mean_card([quick_, slow])
+    assert card.name == "mean:quick,slow" and card.source == "tests; hub" and card.revision == "1"
+    assert (card.parameters, card.range, card.bundled, card.gain_invariant) == (7, (-1.0, 1.0), False, False)
+    assert (
+        card.own_threads and card.trained_on == "nothing; speech" and card.order == ("arousal", "dominance", "valence")
+    )
+    with pytest.raises(DistillError, match="in common"):
+        mean_card([quick_, replace(slow, sampling_rate=8000)])
+
+
+def test_the_slowest_member_says_how_many_clips_go_together(quick: Any) -> None:
+    slow = Says(quick, (0.0, 0.0, 0.0))
+    slow.together = 3  # type: ignore[attr-defined]
+    assert Mean([Says(quick, (0.0, 0.0, 0.0)), slow]).together == 3 and Mean([quick, quick]).together == BATCH

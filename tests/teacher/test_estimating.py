@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import soundfile
 
-from distill import cli
+from distill import cli, table
 from distill.errors import DistillError, Refused
 from teacher import estimating
 from teacher.estimating import Timed, estimate
 from teacher.labelling import label
+from teacher.prosody.features import FEATURES
 
 
 def test_a_sample_is_timed_and_nothing_is_written(corpus: Path, tmp_path: Path, quick: Any) -> None:
@@ -79,3 +80,57 @@ def test_the_command_prints_the_estimate(corpus: Path, tmp_path: Path, capsys: p
     assert "5 segments to label" in out and "cost about 0.00" in out and "with embeddings" in out
     cli.main([*command, "--json"])
     assert json.loads(capsys.readouterr().out)["missing"] == 5 and not (tmp_path / "labels").exists()
+
+
+@pytest.mark.parametrize(("wall", "spread"), [([1.0, 1.0, 1.0], 0.0), ([0.5, 1.5, 1.0], 0.577), ([1.0], 0.5)])
+def test_the_range_is_as_wide_as_the_batches_differ(wall: list[float], spread: float) -> None:
+    """Of a single batch nothing is known of that: half as much again is allowed."""
+    found = estimating._wall(Timed(wall=wall, audio=[10.0] * len(wall)), 600.0, 1)
+    assert found["value"] == pytest.approx(60.0)
+    assert found["high"] / found["value"] - 1 == pytest.approx(spread, abs=0.001)
+    assert found["low"] / found["value"] == pytest.approx(max(1 - spread, 0.5), abs=0.001)
+
+
+def test_nothing_timed_takes_no_time() -> None:
+    assert estimating._wall(Timed(), 0.0, 4) == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_processes_share_the_machine_within_their_bounds() -> None:
+    found = estimating._wall(Timed(wall=[1.0, 1.0], audio=[10.0, 10.0]), 100.0, 4)
+    assert found == {"value": pytest.approx(10 / 3.4), "low": pytest.approx(10 / 4), "high": pytest.approx(10 / 2.5)}
+
+
+def test_the_time_goes_by_seconds_of_audio_and_not_by_clips() -> None:
+    found = estimating._wall(Timed(wall=[1.0, 3.0], audio=[10.0, 30.0]), 80.0, 1)
+    assert found["value"] == found["low"] == found["high"] == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize(("price", "cost"), [(None, None), (0.0, 0.0), (3.6, 7.2)])
+def test_a_cost_is_the_time_at_its_price(price: float | None, cost: float | None) -> None:
+    found = estimating._cost({"value": 7200.0, "low": 3600.0, "high": 9000.0}, price)
+    assert found is cost if cost is None or found is None else found["value"] == pytest.approx(cost)
+    assert found is None or found["low"] == found["value"] / 2
+
+
+def test_a_row_takes_what_more_rows_add_to_a_file(tmp_path: Path) -> None:
+    rows = [
+        table.Row(f"{n:08d}.wav", 0.0, 1.0, f"{n:064x}", (n / 7, n / 9, n / 11), (None,) * 3, n, n, {})
+        for n in range(400)
+    ]
+    some = estimating._bytes_a_row(rows, tmp_path)
+    assert 30 < some < 400 and estimating._bytes_a_row([], tmp_path) == 0
+    assert estimating._bytes_a_row(rows[:1], tmp_path) > some, "a file by itself takes more than a row"
+
+
+def test_a_licence_is_refused_before_the_teacher_is_timed(corpus: Path, tmp_path: Path, quick: Any) -> None:
+    with pytest.raises(Refused, match=r"the recordings \(--data-licence\): unknown is unknown"):
+        estimate(corpus, output=tmp_path / "labels", teacher="prosody", require_licence="permissive")
+    assert not quick.heard and not (tmp_path / "labels").exists()
+
+
+def test_embeddings_and_views_are_in_the_estimate(corpus: Path, tmp_path: Path) -> None:
+    plain = estimate(corpus, output=tmp_path / "labels", teacher="prosody", jobs=1)
+    bytes_more = plain["disk_bytes_with_embeddings"] - plain["disk_bytes"]
+    assert bytes_more == plain["missing"] * 2 * FEATURES and plain["output"] == tmp_path / "labels"
+    seen = estimate(corpus, output=tmp_path / "labels", teacher="prosody", jobs=1, views=8)
+    assert seen["sample"]["segments"] == 4 and seen["wall_seconds"]["value"] > 0

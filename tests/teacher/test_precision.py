@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +189,53 @@ def test_the_command_says_it_with_its_exit_code(
     except SystemExit as error:
         left = error.code
     assert left == code and word in capsys.readouterr().out and (tmp_path / "check.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("agreement", "said"),
+    [({"ccc": {"arousal": 0.999}, "largest_difference": 0.01}, []),
+     ({"ccc": {"arousal": 0.99899}, "largest_difference": 0.0}, ["CCC of arousal 0.9990, not 0.999"]),
+     ({"ccc": {"arousal": 1.0}, "largest_difference": 0.0101}, ["a clip is off by 0.0101, more than 0.01"]),
+     ({"ccc": {"arousal": 1.0}, "largest_difference": float("nan")}, ["a clip is off by nan, more than 0.01"]),
+     ({"ccc": {}, "largest_difference": float("nan")}, ["no clip could be heard"]),
+     ({"ccc": {"arousal": float("nan"), "valence": 0.5}, "largest_difference": 0.5},
+      ["all answers for arousal are the same, which shows nothing", "CCC of valence 0.5000, not 0.999",
+       "a clip is off by 0.5000, more than 0.01"])],
+)  # fmt: skip
+def test_what_falls_short_is_said_in_words(agreement: dict[str, Any], said: list[str]) -> None:
+    assert precision.shortcomings(agreement) == said
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [({}, True), ({"asked": 300}, True), ({"asked": 11}, False), ({"revision": "2"}, False),
+     ({"device": "cuda"}, False),
+     ({"precision": "float16"}, False), ({"teacher": "renamed"}, True)],
+)  # fmt: skip
+def test_a_check_answers_for_the_same_revision_precision_and_device(quick: Any, change: Any, fits: bool) -> None:
+    """Not for a name: a folder may be moved, and another put in its place."""
+    made = {"revision": "1", "precision": "bfloat16", "device": "cpu", "asked": 12, "teacher": "quick", **change}
+    assert precision._is_of(made, quick.card, TAUGHT, 12) is fits and not precision._is_of({}, quick.card, TAUGHT, 1)
+
+
+def test_a_clip_that_is_answered_in_float32_alone_fails_by_name(quick: Any, corpus: Path) -> None:
+    class Deaf(Noisy):
+        def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
+            adv = self.annotator.annotate(signals, lengths, sampling_rate).adv.copy()
+            adv[np.array(lengths) > 2.4 * SAMPLING_RATE] = np.nan
+            return Annotation(adv)
+
+    result = compare(listed(corpus), Task(corpus, TAUGHT), Deaf(quick, 0.0))
+    assert result["clips"] == 3 and result["asked"] == 4
+    assert result["why"] == ["b/four.flac: answered in float32 alone"] and not result["passed"]
+
+
+def test_an_axis_that_the_teacher_lacks_is_not_compared(quick: Any, corpus: Path) -> None:
+    quick.card = replace(quick.card, axes=("arousal", "valence"))
+    result = compare(listed(corpus), Task(corpus, TAUGHT), quick)
+    assert list(result["ccc"]) == ["arousal", "valence"] and result["largest_difference"] == 0 and result["passed"]
+
+
+def test_views_are_no_matter_of_the_precision(quick: Any, corpus: Path) -> None:
+    result = compare(listed(corpus), Task(corpus, replace(TAUGHT, views=5)), quick)
+    assert result["passed"] and len(quick.heard) == 2 * 4, "each clip once in either"

@@ -85,3 +85,43 @@ def test_a_table_has_the_spreads_and_goes_on_with_as_many_views_alone(
         label(corpus, output=tmp_path / "seen", teacher="taught", jobs=1)
     with pytest.raises(DistillError, match="--views 0"):
         label(corpus, output=tmp_path / "none", teacher="taught", views=0, jobs=1)
+
+
+def test_other_clips_have_other_views_and_the_same_clip_the_same() -> None:
+    first, again, other = (views_of(clip, 3, 4800) for clip in (CLIPS[0], CLIPS[0].copy(), CLIPS[1]))
+    for one, same in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(first[1], first[2]) and len(first[1]) != len(other[1])
+
+
+def test_more_views_begin_with_those_of_fewer() -> None:
+    few, many = views_of(CLIPS[2], 2, 4800), views_of(CLIPS[2], 5, 4800)
+    np.testing.assert_array_equal(few[1], many[1])
+
+
+def test_a_view_is_the_clip_but_for_a_little_noise() -> None:
+    """A steady tone stays one, at nearly its level and pitch."""
+    clip = (0.3 * np.sin(np.arange(32_000) / 5)).astype(np.float32)
+    for view in views_of(clip, 6, 4800)[1:]:
+        power = np.abs(np.fft.rfft(view * np.hanning(len(view)))) ** 2
+        peak = int(np.argmax(power))
+        noise = power.sum() - power[peak - 10 : peak + 11].sum()
+        assert peak / len(view) == pytest.approx(1 / (10 * np.pi), rel=0.04)
+        assert 20 < 10 * np.log10(power.sum() / noise) < 40 and view.std() == pytest.approx(clip.std(), rel=0.05)
+
+
+def test_speech_amid_silence_is_never_cropped_away() -> None:
+    clip = np.zeros(160_000, np.float32)
+    clip[:400] = 0.5
+    for view in views_of(clip, 12, 4800)[1:]:
+        assert np.abs(view).max() > 0.3
+
+
+def test_embeddings_are_of_the_clips_as_they_are(quick: Any) -> None:
+    answer = quick.annotate
+    quick.annotate = lambda signals, lengths, rate: Annotation(
+        answer(signals, lengths, rate).adv, embedding=np.array(lengths, np.float32)[:, None]
+    )
+    seen = asked(Views(quick, 4), CLIPS)
+    np.testing.assert_array_equal(seen.embedding[:, 0], [len(clip) for clip in CLIPS])
+    assert asked(Views(quick, 1), CLIPS).spread.max() == 0
