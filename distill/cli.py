@@ -25,6 +25,7 @@ COMMANDS = {
     "benchmark-training": "students.commands:benchmark_training",
     "export": "export.commands:export",
     "benchmark": "benchmarks.commands:benchmark",
+    "benchmark-quantisation": "benchmarks.commands:benchmark_quantisation",
     "predict": "distill.commands:predict",
     "evaluate": "distill.commands:evaluate",
     "run": "distill.commands:run",

@@ -13,6 +13,15 @@ from distill.options import existing, json_option, licence_option, output_option
 @click.argument("run", type=existing)
 @output_option("The ONNX file; its JSON is written beside it.")
 @click.option("--int8", is_flag=True, help="Quantise to int8, calibrated on the run's own clips.")
+@click.option(
+    "--smallest", is_flag=True, help="Weights of 2 and 4 bits, tuned on the run's own clips (Wav2Small; minutes)."
+)
+@click.option(
+    "--budget",
+    type=click.IntRange(1),
+    metavar="BYTES",
+    help="As many bits as fit into a file of so many bytes (Wav2Small).",
+)
 @licence_option
 @json_option
 def export(as_json: bool, **options: Any) -> Any:
@@ -23,6 +32,7 @@ def export(as_json: bool, **options: Any) -> Any:
     \b
     Example:
       distill export runs/w2s --int8 -o student.onnx
+      distill export runs/w2s --smallest -o student.onnx
     """
     from export.exporting import export as run
     from export.exporting import tell
