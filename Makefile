@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 RESULTS = benchmarks/results
 SPEECH ?= ../shared/data
 
-.PHONY: demo test lint check-long ablation clean
+.PHONY: demo test lint browser check-long ablation clean
 
 $(VENV)/installed: pyproject.toml
 	python3 -m venv $(VENV)
@@ -23,6 +23,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What the tests in a browser run; Chromium itself comes from the system's packages.
+browser:
+	npm install --prefix tests/browser --silent
+
 # What takes longer than a test may; writes what it measured into benchmarks/results/.
 check-long: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m long
@@ -38,4 +42,4 @@ ablation: $(VENV)/installed
 	$(BIN)/distill ablate benchmarks/recipes/direct.yaml -o $(RESULTS)/direct.json
 
 clean:
-	rm -rf $(VENV) demo runs build *.egg-info
+	rm -rf $(VENV) demo runs build *.egg-info tests/browser/node_modules

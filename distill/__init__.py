@@ -16,11 +16,12 @@ _STAGES = {
     "export": "export.exporting:export",
     "benchmark": "benchmarks.benchmark:benchmark",
     "predict": "distill.prediction:predict",
+    "check": "distill.golden:check",
     "evaluate": "distill.evaluation:evaluate",
     "run": "distill.recipe:run_recipe",
 }
 
-__all__ = ["benchmark", "evaluate", "export", "label", "predict", "run", "train_student", "train_teacher"]
+__all__ = ["benchmark", "check", "evaluate", "export", "label", "predict", "run", "train_student", "train_teacher"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,5 @@
-"""The commands that need only an exported file, and those that chain the others: predict, evaluate, run, ablate,
-demo."""
+"""The commands that need only an exported file, and those that chain the others: predict, check, evaluate, run,
+ablate, demo."""
 
 from __future__ import annotations
 
@@ -56,6 +56,33 @@ def _axis(row: dict[str, Any], axis: str) -> str:
 
 
 @click.command()
+@click.argument("student", type=existing)
+@click.option("--golden", type=existing, help="Golden vectors (.json) [default: STUDENT.golden.json beside it].")
+@json_option
+def check(as_json: bool, **options: Any) -> Any:
+    """Answer the golden vectors beside STUDENT (.onnx) again: the exit code is 1 where the answers are not the same.
+
+    \b
+    Example:
+      distill check student.onnx
+    """
+    from distill.golden import check as run
+
+    result = run(**options)
+    show(result, as_json, _checked)
+    if not result["passed"]:
+        raise SystemExit(1)
+    return result
+
+
+def _checked(result: dict[str, Any]) -> str:
+    off = "other axes are answered" if result["max_abs"] is None else f"largest difference {result['max_abs']:.2g}"
+    same = "" if result["same_file"] else "; another file than the one whose answers they are"
+    held = "the same answers" if result["passed"] else "OTHER ANSWERS"
+    return f"{held} to {result['n']} clips: {off} (at most {result['tolerance']:g}){same}"
+
+
+@click.command()
 @click.option("--truth", type=existing, required=True, help="CSV with file and axes, or a label table.")
 @click.option("--student", type=existing, help="The exported student (.onnx).")
 @click.option("--teacher", metavar="NAME", help="A teacher instead, as `distill label` takes it.")
@@ -68,8 +95,8 @@ def _axis(row: dict[str, Any], axis: str) -> str:
 )  # fmt: skip
 @click.option("--against", type=existing, help="Other answers to the same clips: how these compare with them.")
 @click.option("--robustness", is_flag=True, help="Answer every clip in noise, rooms, codecs and so on, too.")
-@click.option("--noise", type=existing, help="Folder of noise recordings for --robustness [default: synthesised].")
-@click.option("--rir", type=existing, help="Folder of room impulse responses for it [default: synthesised].")
+@click.option("--noise", type=existing, help="Noise for --robustness: a folder or a pattern [default: synthesised].")
+@click.option("--rir", type=existing, help="Room impulse responses for it, likewise [default: synthesised].")
 @click.option("-o", "--output", type=existing, help="JSON to write; answers per clip are saved beside it.")
 @seed_option
 @json_option

@@ -10,6 +10,7 @@ from typing import Any
 from distill.errors import DistillError
 from distill.files import whole, write_json
 from distill.licences import require
+from export.beside import write_beside
 from export.card import describe
 from export.ladder import Rung, first_broken, scores
 from export.making import Asked, Made, files
@@ -22,15 +23,16 @@ LADDER = ".ladder.json"
 
 def export(
     run: str | Path, *, output: str | Path, int8: bool = False, smallest: bool = False, budget: int | None = None,
-    require_licence: str | None = None,
+    tflite: float | None = None, synthetic_golden: bool = False, require_licence: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Export a trained run to `output` (.onnx) with its .json beside it: float, or quantised.
+    """Export a trained run to `output` (.onnx), its .json, golden vectors and model card beside it: float, or quantised.
 
     run: a run folder, or one with the published weights of audeering/wav2small. These bring no clips: they are checked
     on synthetic ones, and cannot be quantised. int8: quantise the trunk. smallest: weights of 2 and 4 bits, tuned for
     them on the run's clips. budget: as many bits as fit into so many bytes, tuned where they are few. Only Wav2Small's
-    layouts have the last two. require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not
-    exceed.
+    layouts have the last two. tflite: seconds of the clips that a .tflite beside it takes, None for no such file.
+    synthetic_golden: see `export.golden`. require_licence: a kind (`distill.licences.KINDS`) that the student's licences
+    may not exceed.
 
     The ladder (torch, ONNX float, folded, int8 at eight lengths on the run's held-out clips) is climbed every time; a
     bundle whose ladder breaks is not written, only the ladder.
@@ -45,6 +47,8 @@ def export(
     """
     run, output, asked = Path(run), Path(output), Asked(int8, smallest, budget)
     _check_output(output)
+    if tflite is not None:
+        from export.tflite import make_tflite  # of an extra of its own: what is lacking is told before the work
     source = open_source(run, int8=asked.quantised)
     _check_layout(source, asked)
     config = source.config
@@ -56,10 +60,18 @@ def export(
             made.append(file)
             if not file.rung.passed:
                 break
-        _refuse_broken([file.rung for file in made], output)
+        rungs = [file.rung for file in made]
+        _refuse_broken(rungs, output)
+        lite = None if tflite is None else make_tflite(source, Path(folder), seconds=tflite, int8=asked.quantised)
+        rungs += lite.rungs if lite else []
+        _refuse_broken(rungs, output)
         path, data, _ = made[-1]
-        described = describe(path, data, [file.rung for file in made], [clip.file for clip in source.calibration])
+        data = {**data, "tflite": lite.as_dict()} if lite else data
+        described = describe(path, data, rungs, [clip.file for clip in source.calibration])
         _put_in_place(path, described, output)
+        if lite:
+            lite.put_in_place(output)
+    write_beside(run, source, described, output, synthetic=synthetic_golden)
     return described
 
 

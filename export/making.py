@@ -24,7 +24,6 @@ from students.wav2small import Vgg7
 #: What the file says of itself, by the bits of its activations.
 PRECISIONS = {8: "int8", 16: "int8 weights, 16-bit activations"}
 
-
 #: That of a Wav2Small which was tuned for weights of fewer bits.
 FEW_BITS = "int8, weights of 2 to 8 bits"
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -43,13 +43,17 @@ def make_student() -> MakeStudent:
 
 
 @pytest.fixture(scope="session")
+def lacking() -> Callable[[str, str], NoReturn]:
+    """lacking(name, reason): skip, or fail where DISTILL_REQUIRE (names, commas between) asks for what is lacking."""
+    return _lacking
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real recordings beside the checkout; skipped without them, unless DISTILL_REQUIRE names them."""
+    """Real recordings beside the checkout; skipped without them, unless DISTILL_REQUIRE names "shared"."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        if "shared" in os.environ.get("DISTILL_REQUIRE", ""):
-            pytest.fail(f"DISTILL_REQUIRE asks for recordings, and there are none in {folder}")
-        pytest.skip(f"needs recordings in {folder}")
+        _lacking("shared", f"needs recordings in {folder}")
     return folder
 
 
@@ -123,6 +127,12 @@ def distill() -> Command:
         )
 
     return run
+
+
+def _lacking(name: str, reason: str) -> NoReturn:
+    if name in os.environ.get("DISTILL_REQUIRE", "").split(","):
+        pytest.fail(f"DISTILL_REQUIRE asks for {name}: {reason}")
+    pytest.skip(reason)
 
 
 def _tone(seconds: float = 1.0, pitch: float = 440.0, peak: float = 0.3, rate: int = SAMPLING_RATE) -> np.ndarray:

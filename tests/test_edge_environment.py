@@ -21,9 +21,9 @@ PACKAGES = ("distill", "teacher", "students", "export", "benchmarks")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` folder of a fresh environment with the project's plain install. The checkout is not touched."""
     folder = tmp_path_factory.mktemp("edge")
-    source = folder / "source"
+    source, ignored = folder / "source", shutil.ignore_patterns("__pycache__", "results", "node_modules")
     for name in (*PACKAGES, "tests"):
-        shutil.copytree(REPO / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
+        shutil.copytree(REPO / name, source / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPO / name, source / name)
     venv.create(folder / "env", with_pip=True)

@@ -12,7 +12,6 @@ import numpy as np
 from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE, digest
 from distill.files import sha256_of
-from distill.manifest import audio_files
 from distill.metrics import answered, ccc, ccc_drop, interval
 from distill.perturb import (
     Surroundings,
@@ -23,6 +22,7 @@ from distill.perturb import (
     codecs,
     excerpt,
     level,
+    recordings,
     reverberate,
     surroundings,
     through_codec,
@@ -64,7 +64,11 @@ AT_10_DB, AT_ANY_GAIN, BEHIND_SILENCE = Limit(drop=0.05), Limit(change=0.02), Li
 
 
 def conditions() -> list[Condition]:
-    """The conditions, in the order of the report; of the codecs those that libsndfile has here."""
+    """The conditions, in the order of the report; of the codecs those that libsndfile has here.
+
+    >>> [condition.name for condition in conditions()][:5]
+    ['noise 20 dB', 'noise 10 dB', 'noise 5 dB', 'noise 0 dB', 'room']
+    """
     return [
         _noisy(20), _noisy(10, AT_10_DB), _noisy(5), _noisy(0),
         Condition("room", lambda signal, scene: reverberate(signal, scene.room)),
@@ -113,7 +117,7 @@ def _silent(before: int, after: int, limit: Limit = Limit()) -> Condition:
 class Trial:
     """The conditions in one place: noises and rooms are chosen for every clip by its samples and the seed alone.
 
-    noise, rir: folders of recordings; without them both are synthesised, and never those of training.
+    noise, rir: folders of recordings, or patterns; without them both are synthesised, and never those of training.
 
     Raises:
         DistillError: a folder without readable audio.
@@ -161,11 +165,11 @@ def _scene(signal: np.ndarray, around: Surroundings, seed: int) -> Scene:
     return Scene(max(stretches, key=level), around.rooms[int(rng.integers(len(around.rooms)))])
 
 
-def _origin(folder: Path | None, seed: int) -> dict[str, Any]:
+def _origin(where: Path | None, seed: int) -> dict[str, Any]:
     """Where noises or rooms come from, so that one can see whether training heard the same."""
-    if folder is None:
+    if where is None:
         return {"folder": None, "synthesised": f"seed {seed}, for testing alone"}
-    return {"folder": str(folder), "sha256": {name: sha256_of(folder / name) for name in audio_files(folder)}}
+    return {"folder": str(where), "sha256": {name: sha256_of(path) for name, path in recordings(where).items()}}
 
 
 def _compared(

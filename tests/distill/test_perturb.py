@@ -20,6 +20,7 @@ from distill.perturb import (
     equalise,
     excerpt,
     level,
+    recordings,
     reverberate,
     room,
     surroundings,
@@ -121,6 +122,16 @@ def test_a_folder_without_noise_is_refused(tmp_path: Path) -> None:
         surroundings(tmp_path, None)
     with pytest.raises(DistillError, match="no such folder"):
         surroundings(None, tmp_path / "nowhere")
+
+
+def test_a_pattern_chooses_recordings_by_name(tmp_path: Path, tone: Tone) -> None:
+    for name in ("dog-1-A.wav", "dog-2-A.wav", "more/sea-3-B.wav", "noise1.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, tone(), 16000)
+    assert list(recordings(tmp_path / "*-[13]-*")) == ["dog-1-A.wav", "more/sea-3-B.wav"]
+    assert len(surroundings(tmp_path / "*-[13]-*", None).noises) == 2
+    with pytest.raises(DistillError, match="no audio file has such a name"):
+        recordings(tmp_path / "*-[4]-*")
 
 
 def test_equaliser_raises_the_band_it_names() -> None:

@@ -136,7 +136,8 @@ def test_exporting_again_gives_the_same_bytes_and_leaves_nothing_else(trained, b
     monkeypatch.chdir(tmp_path)
     before = {path.relative_to(trained) for path in trained.rglob("*")}
     export(trained, output=Path("new/s.onnx"), int8=True)
-    assert {path.name for path in tmp_path.rglob("*")} == {"new", "s.onnx", "s.json"}
+    beside = {"s.json", "s.golden.json", "s.golden.pcm", "README.md"}
+    assert {path.name for path in tmp_path.rglob("*")} == {"new", "s.onnx", *beside}
     assert {path.relative_to(trained) for path in trained.rglob("*")} == before
     assert (tmp_path / "new" / "s.onnx").read_bytes() == bundle["int8"].read_bytes()
 

@@ -1,0 +1,25 @@
+"""What lies beside a student that is in place: golden vectors, and the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distill import runs
+from distill.golden import write_golden
+from export.golden import golden_clips
+from export.readme import write_readme
+from export.source import Source
+
+
+def write_beside(
+    run: Path, source: Source, described: Mapping[str, Any], output: Path, *, synthetic: bool = False
+) -> None:
+    """Write golden vectors and model card of the student `output`, which was exported from `run`.
+
+    synthetic: golden vectors of synthesised clips, even where the recordings might be handed on.
+    """
+    clips, licence = golden_clips(source.held_out, source.config["lineage"], synthetic=synthetic)
+    write_golden(output, clips, audio_licence=licence)
+    write_readme(output, described, runs.read_result(run))

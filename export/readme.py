@@ -1,0 +1,181 @@
+"""The model card beside a bundle: what `student.json` knows, as the Markdown with front matter that model hubs read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill.annotation import AXES
+from distill.files import write_text
+from distill.golden import ANSWERS, PCM, TOLERANCE
+from distill.licences import kind
+from distill.progress import say
+
+#: The name that model hubs look for.
+NAME = "README.md"
+
+#: By this line a card is known as ours, and of which student it is.
+_MADE = "<!-- written by `distill export` for {} -->"
+
+#: Licences that the hub knows by a name of its own; the others are "other", with theirs beside it.
+_HUB_LICENCES = (
+    "mit", "apache-2.0", "isc", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-4.0",
+    "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "gpl-3.0", "mpl-2.0",
+)  # fmt: skip
+
+_NOT_FOR = """\
+- **No decision about a person.** Hiring, grading, policing, credit, insurance, diagnosis: the three numbers are no
+  ground for any of it. Inferring emotions at work or in education is forbidden in the European Union (AI Act, article
+  5(1)(f)), medical and safety reasons apart.
+- **No lie detector, and no window on what somebody feels.** The numbers say how a voice sounds to listeners, as far as
+  the teacher knew, not what the speaker feels or means.
+- **Nobody unawares.** Ask the people whose voices are heard.
+- **No other language, age or microphone on trust.** It has learned from the recordings above, and no others: measure on
+  yours first (`distill evaluate --student {student} --truth ratings.csv --audio recordings/`)."""
+
+
+def write_readme(output: Path, described: Mapping[str, Any], result: Mapping[str, Any] | None) -> Path:
+    """Write the card of the student `output`, described as in its JSON, and give its path.
+
+    result: what the run's `result.json` says, if there is a run. The card is README.md, unless there is one already
+    that is somebody's own, or another student's: then it is STUDENT.md, named as the student is.
+    """
+    path = output.with_name(NAME)
+    if path.exists() and _MADE.format(output.name) not in path.read_text(encoding="utf-8", errors="replace"):
+        path = output.with_suffix(".md")
+        say(f"{output.with_name(NAME)} is not this student's: its model card is {path}")
+    write_text(path, readme(output.name, described, result))
+    return path
+
+
+def readme(student: str, described: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
+    """The card as Markdown; student: the file's name."""
+    return "\n".join([_front(described, result), _MADE.format(student), "", *_body(student, described, result), ""])
+
+
+def front_matter(described: Mapping[str, Any], result: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The fields that the model hubs read."""
+    fields: dict[str, Any] = {
+        **_licence(described["licence"]), "library_name": "onnx", "pipeline_tag": "audio-classification",
+        "tags": ["speech-emotion-recognition", *described["axes"], "knowledge-distillation", described["name"]],
+        "metrics": ["ccc"],
+    }  # fmt: skip
+    datasets = [entry["name"] for entry in described["lineage"] if entry["role"] == "audio" and "/" in entry["name"]]
+    if datasets:  # by the hub's rule an owner and a name; a folder of recordings has no such name
+        fields["datasets"] = datasets
+    scores = list(_metrics(described, result))
+    if scores:
+        fields["model-index"] = [{"name": described["name"], "results": [{**_TASK, "metrics": scores}]}]
+    return fields
+
+
+_TASK = {
+    "task": {"type": "audio-classification", "name": "Arousal, dominance, valence"},
+    "dataset": {"type": "audiofolder", "name": "held-out clips of what it was trained on", "split": "validation"},
+}
+
+
+def _metrics(described: Mapping[str, Any], result: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    for axis, score in _scores(result):
+        name = f"CCC {_named(axis, described)} with the teacher"
+        yield {"type": "ccc", "name": name, "value": round(score["value"], 4)}
+
+
+def _scores(result: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, float]]]:
+    found = (result or {}).get("ccc", {})
+    return [(axis, found[axis]) for axis in AXES if found.get(axis)]
+
+
+def _licence(licence: str) -> dict[str, str]:
+    known = licence.lower().replace(" ", "-")
+    return {"license": known} if known in _HUB_LICENCES else {"license": "other", "license_name": licence}
+
+
+def _front(described: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
+    import yaml
+
+    fields = yaml.safe_dump(front_matter(described, result), sort_keys=False, allow_unicode=True)
+    return f"---\n{fields}---\n"
+
+
+def _body(student: str, described: Mapping[str, Any], result: Mapping[str, Any] | None) -> Iterator[str]:
+    yield from (f"# {described['name']}, {described['precision']}", "", _what(described), "")
+    yield from _use(student, described)
+    yield from ("## How well", "", *_how_well(described, result), "")
+    yield from ("## What it was made from", "", *_lineage(described), "", *_licences(described), "")
+    yield from ("## What it must not be used for", "", _NOT_FOR.format(student=student), *_bound(described), "")
+    yield from _check(student, described)
+
+
+def _what(described: Mapping[str, Any]) -> str:
+    low, high = described["range"]
+    answered = ", ".join(_named(axis, described) for axis in AXES if axis in described["axes"])
+    lacking = [axis for axis in AXES if axis not in described["axes"]]
+    told = [
+        f"A student of speech emotion: raw PCM in, {answered} out, about {low:g} to {high:g}. "
+        f"{described['parameters']:,} parameters, {described['bytes']:,} bytes."
+    ]
+    known = "nobody measured it, it follows from what the teacher knew."
+    told += [f"**{axis.capitalize()} is derived**: {known}" for axis in described["derived"]]
+    told += [f"It was not taught {axis}, and answers NaN there." for axis in lacking]
+    return "\n".join(told)
+
+
+def _use(student: str, described: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("## Use", "", "```python", "import onnxruntime, soundfile", "")
+    yield f'pcm, rate = soundfile.read("clip.wav", dtype="float32")  # mono, {described["sampling_rate"]} Hz'
+    yield f'session = onnxruntime.InferenceSession("{student}")'
+    yield 'arousal, dominance, valence = session.run(None, {"pcm": pcm[None]})[0][0]'
+    yield from ("```", "")
+    yield f"Any batch, and any length from {described['shortest_seconds']:g} s on."
+    if "tflite" in described:
+        lite = described["tflite"]
+        told = f"{lite['bytes']:,} bytes, {lite['precision']}"
+        yield f"`{Path(student).stem}.tflite` takes one clip of {lite['seconds']:g} s ({told})."
+    yield ""
+
+
+def _how_well(described: Mapping[str, Any], result: Mapping[str, Any] | None) -> Iterator[str]:
+    scores = _scores(result)
+    if result is None or not scores:
+        yield "Not measured here."
+    else:
+        yield f"With the **teacher's** answers, not with people's, on {result['n']} held-out clips, before the export:"
+        yield from ("", "| axis | CCC | 95 % |", "|---|---|---|")
+        for axis, score in scores:
+            yield f"| {_named(axis, described)} | {score['value']:.3f} | {score['low']:.3f} to {score['high']:.3f} |"
+    yield ""
+    for rung in described["ladder"]:
+        yield f"- {rung['rung']}: at most {rung['max_abs']:.2g} from torch on {rung['n']} clips of 1 to 30 s"
+
+
+def _lineage(described: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("| | name | revision | weights | data |", "|---|---|---|---|---|")
+    for entry in described["lineage"]:
+        cells = [entry.get(key) or "-" for key in ("role", "name", "revision", "licence", "data_licence")]
+        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _licences(described: Mapping[str, Any]) -> Sequence[str]:
+    return (
+        f"- The weights are under: **{described['licence']}**",
+        f"- What they were trained on is under: **{described['data_licence']}**",
+    )
+
+
+def _bound(described: Mapping[str, Any]) -> Iterator[str]:
+    for what, licence in (("weights", described["licence"]), ("data", described["data_licence"])):
+        if kind(licence) not in ("permissive", "share-alike"):
+            yield f"- **Not beyond the licence of the {what}**: {licence} ({kind(licence)})."
+
+
+def _check(student: str, described: Mapping[str, Any]) -> Iterator[str]:
+    stem = Path(student).stem
+    yield from ("## Is it still the same?", "", f"SHA-256 of `{student}`: `{described['sha256']}`", "")
+    yield f"`{stem}{PCM}` holds short clips (raw int16), `{stem}{ANSWERS}` what the file answers to each. On any other"
+    yield f"runtime the answers must be the same within {TOLERANCE:g}; `distill check {student}` compares them here."
+
+
+def _named(axis: str, described: Mapping[str, Any]) -> str:
+    return f"{axis} (derived)" if axis in described["derived"] else axis
