@@ -25,14 +25,14 @@ def export(
     run: str | Path, *, output: str | Path, int8: bool = False, smallest: bool = False, budget: int | None = None,
     tflite: float | None = None, synthetic_golden: bool = False, require_licence: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Export a trained run to `output` (.onnx), its .json, golden vectors and model card beside it: float, or quantised.
+    """Export a trained run to `output` (.onnx), its .json, golden vectors and model card beside it.
 
     run: a run folder, or one with the published weights of audeering/wav2small. These bring no clips: they are checked
     on synthetic ones, and cannot be quantised. int8: quantise the trunk. smallest: weights of 2 and 4 bits, tuned for
     them on the run's clips. budget: as many bits as fit into so many bytes, tuned where they are few. Only Wav2Small's
     layouts have the last two. tflite: seconds of the clips that a .tflite beside it takes, None for no such file.
-    synthetic_golden: see `export.golden`. require_licence: a kind (`distill.licences.KINDS`) that the student's licences
-    may not exceed.
+    synthetic_golden: see `export.golden`. require_licence: a kind (`distill.licences.KINDS`) that the student's
+    licences may not exceed.
 
     The ladder (torch, ONNX float, folded, int8 at eight lengths on the run's held-out clips) is climbed every time; a
     bundle whose ladder breaks is not written, only the ladder.

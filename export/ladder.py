@@ -33,7 +33,8 @@ class Limit:
     ccc: float
 
 
-#: The limits, in one place: of what torch exports, of that without what can be spared, of the quantised file; of LiteRT's.
+#: The limits, in one place: of what torch exports, of that without what can be spared, of the quantised file; of
+#: LiteRT's.
 LIMITS = {
     "onnx float": Limit(max_abs=1e-3, ccc=0.9999),
     "onnx folded": Limit(max_abs=1e-3, ccc=0.9999),
