@@ -1,4 +1,4 @@
-"""The command of the benchmarks' room."""
+"""The commands of the benchmarks' room."""
 
 from __future__ import annotations
 
@@ -27,6 +27,28 @@ def benchmark(as_json: bool, **options: Any) -> Any:
     from benchmarks.benchmark import benchmark as run
 
     return show(run(**options), as_json, lambda result: "\n".join(map(_line, result["models"])))
+
+
+@click.command("benchmark-quantisation")
+@click.argument("run", type=existing)
+@click.option("--seconds", type=click.FloatRange(0.25, 60), default=5.0, show_default=True, help="Length of a clip.")
+@click.option("--rounds", type=click.IntRange(3), default=30, show_default=True, help="Timed rounds, interleaved.")
+@click.option("--tune/--no-tune", default=True, show_default=True, help="Also the smallest file, which takes minutes.")
+@click.option("-o", "--output", type=existing, help="JSON to write the result to.")
+@json_option
+def benchmark_quantisation(as_json: bool, **options: Any) -> Any:
+    """Quantise a run of Wav2Small in ten ways: bytes, latency, agreement with the float network.
+
+    RUN is a folder of `distill train-student`; its own clips calibrate, and its held-out clips are compared on.
+
+    \b
+    Example:
+      distill benchmark-quantisation runs/w2s -o quantisation.json
+    """
+    from benchmarks.quantisation import benchmark_quantisation as run
+    from benchmarks.quantisation import table
+
+    return show(run(**options), as_json, table)
 
 
 def _line(model: dict[str, Any]) -> str:

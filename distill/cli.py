@@ -26,6 +26,7 @@ COMMANDS = {
     "benchmark-training": "students.commands:benchmark_training",
     "export": "export.commands:export",
     "benchmark": "benchmarks.commands:benchmark",
+    "benchmark-quantisation": "benchmarks.commands:benchmark_quantisation",
     "predict": "distill.commands:predict",
     "check": "distill.commands:check",
     "evaluate": "distill.commands:evaluate",

@@ -14,6 +14,13 @@ from distill.options import existing, json_option, licence_option, output_option
 @output_option("The ONNX file; its JSON is written beside it.")
 @click.option("--int8", is_flag=True, help="Quantise to int8, calibrated on the run's own clips.")
 @click.option(
+    "--smallest", is_flag=True, help="Weights of 2 and 4 bits, tuned on the run's clips (Wav2Small; minutes)."
+)
+@click.option(
+    "--budget", type=click.IntRange(1), metavar="BYTES",
+    help="As many bits as fit into a file of so many bytes (Wav2Small).",
+)  # fmt: skip
+@click.option(
     "--tflite", metavar="[SECONDS]", type=click.FloatRange(0, min_open=True), is_flag=False, flag_value=2.0,
     help="Also write a .tflite, for clips of so many seconds [2].",
 )  # fmt: skip
@@ -28,6 +35,7 @@ def export(as_json: bool, **options: Any) -> Any:
     \b
     Example:
       distill export runs/w2s --int8 -o student.onnx
+      distill export runs/w2s --smallest -o student.onnx
       distill export runs/w2s --tflite 3 -o student.onnx
     """
     from export.exporting import export as run

@@ -1,4 +1,5 @@
-"""Static quantisation to int8: the trunk in integers, the front-end in float, calibrated on the run's own clips."""
+"""Static quantisation to int8 by onnxruntime, for students without a graph of their own: the trunk in integers, the
+front-end in float, calibrated on the run's own clips."""
 
 from __future__ import annotations
 
@@ -37,11 +38,11 @@ def write_int8(
     """
     model = onnx.load(float_path)
     by_extremes = quantisation.percentile is None or activation_bits == 16  # these have bits for far values too
-    with _quietly():
+    with quietly():
         quantize_static(
             float_path,
             path,
-            _Reader(clips if by_extremes else of_one_length(clips)),
+            ClipReader(clips if by_extremes else of_one_length(clips)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_INTEGER,
             nodes_to_exclude=[*front_end(model), *within(model, quantisation.float_modules)],
@@ -100,7 +101,7 @@ def of_one_length(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """The quantiser advises, by the root logger, a pre-processing that is already done, and prints its progress."""
     logger = logging.getLogger()
     level = logger.level
@@ -112,7 +113,7 @@ def _quietly() -> Iterator[None]:
         logger.setLevel(level)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class ClipReader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, clips: Sequence[np.ndarray]) -> None:
         self._feeds: Iterator[dict[str, np.ndarray]] = iter([{INPUT: clip[None]} for clip in clips])
 

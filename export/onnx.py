@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,7 @@ from torch import Tensor, nn
 from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE
 from distill.student import INPUT, OUTPUT
-
-#: Operators up to this set run on every onnxruntime since 1.14 (2023).
-OPSET = 17
+from export.graph.writer import OPSET
 
 
 class Answering(nn.Module):
@@ -30,6 +29,11 @@ class Answering(nn.Module):
         self.student = student
         self.complete = tuple(axes) == AXES
         self.register_buffer("lacking", torch.tensor([0.0 if axis in axes else float("nan") for axis in AXES]))
+
+    @property
+    def unanswered(self) -> np.ndarray | None:
+        """What makes an answer NaN on the axes that lack, [3]; None where none does."""
+        return None if self.complete else self.lacking.numpy()
 
     def forward(self, pcm: Tensor) -> Tensor:
         """pcm: float32 [batch, samples] -> float32 [batch, 3]."""
@@ -55,11 +59,17 @@ def write_float(network: nn.Module, path: Path) -> None:
         )
 
 
+def set_metadata(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> None:
+    """The fields in place of those that there were."""
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()})
+
+
 def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
     """Put `metadata` into an ONNX file, every value as JSON text, and check the file."""
     model = onnx.load(path)
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()})
+    set_metadata(model, metadata)
     model.producer_name = "distill"
+    model.ClearField("producer_version")
     onnx.checker.check_model(model)
     onnx.save(model, path)

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from distill import runs
 from distill.errors import DistillError
 from distill.progress import say
 from export.ladder import Ladder, clips_at_lengths, synthetic_clips, torch_answer
 from export.onnx import Answering
 from students.loading import load
-from students.network import Quantisation
+from students.network import Quantisation, StudentNetwork
 from students.published import is_published, load_published
 
 #: What a run's configuration has to say for its student to be exported.
@@ -27,10 +25,11 @@ CALIBRATION_CLIPS = 100
 
 @dataclass(frozen=True)
 class Source:
-    """network: answers NaN on the axes that nobody taught it. held_out: what the ladder is climbed on, nothing where
-    published weights bring none. calibration: what the quantiser sees."""
+    """network: the student, answering NaN on the axes that nobody taught it. held_out: what the ladder is climbed on,
+    nothing where published weights bring none. calibration: what the quantiser sees."""
 
-    network: nn.Module
+    network: Answering
+    student: StudentNetwork
     quantisation: Quantisation
     config: Mapping[str, Any]
     held_out: list[runs.Clip]
@@ -57,7 +56,7 @@ def open_source(run: Path, *, int8: bool) -> Source:
         raise DistillError(f"{run / runs.CONFIG}: lacks {', '.join(lacking)}; train again into another folder")
     held_out = runs.read_clips(run, "check")
     calibration = runs.read_clips(run, "calibrate")[:CALIBRATION_CLIPS] if int8 else []
-    return Source(Answering(model, config["axes"]), model.quantisation, config, held_out, calibration)
+    return Source(Answering(model, config["axes"]), model, model.quantisation, config, held_out, calibration)
 
 
 def _published(folder: Path, *, int8: bool) -> Source:
@@ -65,4 +64,4 @@ def _published(folder: Path, *, int8: bool) -> Source:
         raise DistillError(f"{folder}: published weights bring no clips to calibrate with; export them without --int8")
     model, config = load_published(folder)
     say(f"{folder}: published weights bring no clips; the ladder is climbed on synthetic ones")
-    return Source(Answering(model, config["axes"]), model.quantisation, config, [], [])
+    return Source(Answering(model, config["axes"]), model, model.quantisation, config, [], [])

@@ -25,11 +25,9 @@ from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError, first_line
 from distill.files import sha256_of, whole
 from export.ladder import CLIPS, Answer, Ladder, Rung, synthetic_clips, torch_answer
+from export.making import PRECISIONS
 from export.source import Source
 from students.network import SHORTEST_SECONDS
-
-#: What a quantised file says of itself, by the bits of its activations, in the order in which they are tried.
-PRECISIONS = {8: "int8", 16: "int8 weights, 16-bit activations"}
 
 #: What takes the place of the student's suffix.
 SUFFIX = ".tflite"

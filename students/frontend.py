@@ -72,11 +72,16 @@ def mel_matrix(n_fft: int, mels: int) -> np.ndarray:
     (257, 40)
     """
     bins = np.linspace(0, SAMPLING_RATE / 2, n_fft // 2 + 1)
-    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(SAMPLING_RATE / 2), mels + 2))
+    edges = mel_edges(mels)
     rising = (bins[:, None] - edges[None, :-2]) / np.diff(edges)[None, :-1]
     falling = (edges[None, 2:] - bins[:, None]) / np.diff(edges)[None, 1:]
     area = 2.0 / (edges[2:] - edges[:-2])
     return np.asarray(np.maximum(0, np.minimum(rising, falling)) * area, np.float32)
+
+
+def mel_edges(mels: int) -> np.ndarray:
+    """Where the triangles begin, have their tops and end, in Hz: float64 [mels + 2]; neighbours share theirs."""
+    return _mel_to_hz(np.linspace(0, _hz_to_mel(SAMPLING_RATE / 2), mels + 2))
 
 
 _LINEAR, _LOG_FROM, _LOG_STEP = 200.0 / 3, 1000.0, math.log(6.4) / 27

@@ -15,10 +15,12 @@ from distill import runs
 from distill.errors import DistillError, Refused
 from distill.files import sha256_of, write_text
 from distill.student import Student
-from export import exporting
+from export import exporting, making, quantising
 from export.exporting import export, tell
-from export.int8 import write_int8
+from export.ladder import LIMITS, Limit
+from export.making import FEW_BITS
 from students.loading import load
+from students.network import Quantisation
 
 PRECISIONS = ("float32", "int8")
 
@@ -75,23 +77,34 @@ def test_json_says_what_the_file_is(bundle, precision):
     assert data.keys() >= {"bytes", "sha256", "licence", "data_licence", "lineage", "axes", "derived", "sampling_rate",
                            "ladder", "byte_table"}  # fmt: skip
     assert (data["bytes"], data["sha256"]) == (path.stat().st_size, sha256_of(path))
-    rungs = ["onnx float", "onnx int8"][: 1 + (precision == "int8")]
+    rungs = ["onnx float", "onnx folded", "onnx int8"][: 2 + (precision == "int8")]
     assert [rung["rung"] for rung in data["ladder"]] == rungs
     assert all(rung["passed"] and set(rung["ccc"]) == set(data["axes"]) and rung["n"] for rung in data["ladder"])
     assert len(data["calibrated_on"]) == (12 if precision == "int8" else 0)
     assert "holds" in tell(data) and f"{data['bytes']:,} bytes" in tell(data)
 
 
-@pytest.mark.parametrize("precision, number", [("float32", 4), ("int8", 1)])
-def test_byte_table_adds_up_and_counts_the_network(bundle, precision, number):
-    """number: bytes a weight; biases of quantised layers take four, and batch norm folds into them."""
+#: Of wav2small: convolutions, lin and sof, head.
+CONVOLUTIONS, ATTENTION, HEAD = 9_243, 2 * 169 * 169, 3 * 169
+
+
+@pytest.mark.parametrize("precision, weights", [
+    ("float32", 4 * (CONVOLUTIONS + 7 * 13 + ATTENTION + 169 + HEAD + 3)),  # the bias of sof cancels
+    ("int8", CONVOLUTIONS + ATTENTION // 2 + HEAD + 4 * 3),
+])  # fmt: skip
+def test_byte_table_adds_up_and_counts_the_network(bundle, precision, weights):
     table = written(bundle[precision])["byte_table"]
     assert sum(table.values()) == bundle[precision].stat().st_size and all(size >= 0 for size in table.values())
-    assert table["front_end"] == 4 * 5082
-    quantised, head = 9_243 + 2 * 169 * 169, 3 * 169
-    biases = 7 * 13 + 2 * 169 + 3
-    assert table["weights"] == number * quantised + 4 * (head + biases)
-    assert (table["scales_and_zero_points"] > 0) == (precision == "int8")
+    assert table["weights"] == weights
+    assert table["front_end"] < 300, "28 edges of triangles and a few numbers"
+    assert (table["scales"] > 0) == (precision == "int8")
+
+
+def test_int8_file_is_small_and_its_trunk_in_integers(bundle):
+    assert bundle["int8"].stat().st_size <= 48_000
+    nodes = onnx.load(bundle["int8"]).graph.node
+    assert sum(node.op_type == "QLinearConv" for node in nodes) == 7
+    assert sum(node.op_type == "QuantizeLinear" for node in nodes) == 1, "behind the front-end, and nowhere else"
 
 
 def test_front_end_stays_in_float(bundle):
@@ -103,9 +116,8 @@ def test_front_end_stays_in_float(bundle):
         node = waiting.pop()
         reached.add(node.op_type)
         waiting += [made_by[name] for name in node.input if name in made_by]
-    assert {"Conv", "MatMul", "Clip"} <= reached and not {"QuantizeLinear", "DequantizeLinear"} & reached
-    quantised = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
-    assert sum("Conv" in name and name.endswith("_quantized") for name in quantised) == 7
+    assert {"InstanceNormalization", "Conv", "MatMul", "Cos"} <= reached
+    assert not {"QuantizeLinear", "DequantizeLinear", "QLinearConv"} & reached
 
 
 def test_lacking_axis_answers_nan(run, tmp_path):
@@ -130,22 +142,60 @@ def test_exporting_again_gives_the_same_bytes_and_leaves_nothing_else(trained, b
     assert (tmp_path / "new" / "s.onnx").read_bytes() == bundle["int8"].read_bytes()
 
 
-def test_broken_ladder_writes_only_the_ladder(trained, tmp_path, monkeypatch):
-    def swap_axes(float_path, path, *how, **options):
-        write_int8(float_path, path, *how, **options)
-        model = onnx.load(path)
-        (head,) = (tensor for tensor in model.graph.initializer if tensor.name.endswith("head.weight"))
-        swapped = onnx.numpy_helper.to_array(head)[[2, 1, 0]]
-        head.CopyFrom(onnx.numpy_helper.from_array(swapped, head.name))
-        onnx.save(model, path)
+def swap_axes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Arousal answers valence."""
+    (head,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [3, 169])
+    swapped = onnx.numpy_helper.to_array(head)[[2, 1, 0]]
+    head.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(swapped), head.name))
+    return model
 
-    monkeypatch.setattr(exporting, "write_int8", swap_axes)
-    with pytest.raises(DistillError, match=r"the ladder breaks at onnx int8: .*nothing was exported") as caught:
+
+@pytest.mark.parametrize("maker, rungs", [
+    ("write_float", ["onnx float"]),
+    ("float_graph", ["onnx float", "onnx folded"]),
+    ("integer_graph", ["onnx float", "onnx folded", "onnx int8"]),
+])  # fmt: skip
+def test_broken_ladder_names_the_rung_and_writes_only_the_ladder(trained, tmp_path, monkeypatch, maker, rungs):
+    sound = getattr(making, maker)
+
+    def faulty(*given):
+        made = sound(*given)
+        if made is None:  # it wrote a file
+            onnx.save(swap_axes(onnx.load(given[-1])), given[-1])
+        return made and swap_axes(made)
+
+    monkeypatch.setattr(making, maker, faulty)
+    with pytest.raises(DistillError, match=rf"the ladder breaks at {rungs[-1]}: .*nothing was exported") as caught:
         export(trained, output=tmp_path / "s.onnx", int8=True)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["s.ladder.json"]
-    rungs = json.loads((tmp_path / "s.ladder.json").read_text())
-    assert [(rung["rung"], rung["passed"]) for rung in rungs] == [("onnx float", True), ("onnx int8", False)]
+    told = json.loads((tmp_path / "s.ladder.json").read_text())
+    assert [(rung["rung"], rung["passed"]) for rung in told] == [(rung, rung != rungs[-1]) for rung in rungs]
+
+
+def test_smallest_is_tuned_and_fits(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantising, "TUNING_STEPS", 2)
+    monkeypatch.setitem(LIMITS, "onnx int8", Limit(max_abs=10.0, ccc=-1.0))  # two steps teach it nothing
+    told = export(trained, output=tmp_path / "s.onnx", smallest=True)
+    assert told["bytes"] <= 28_000 and told["tuned"]
+    assert told["bits"]["lin"] == told["bits"]["sof"] == 2
+    assert Student(tmp_path / "s.onnx").card.precision == FEW_BITS
+
+
+def test_budget_is_kept_with_as_many_bits_as_fit(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantising, "TUNING_STEPS", 1)
+    monkeypatch.setitem(LIMITS, "onnx int8", Limit(max_abs=10.0, ccc=-1.0))
+    told = export(trained, output=tmp_path / "s.onnx", budget=60_000)
+    assert 45_000 < told["bytes"] <= 60_000 and set(told["bits"].values()) <= {2, 4, 8}
+    with pytest.raises(DistillError, match=r"--budget: .* with the fewest bits"):
+        export(trained, output=tmp_path / "t.onnx", budget=10_000)
+
+
+def test_only_wav2small_has_few_bits(tmp_path, monkeypatch, trained):
+    opened = making.Source(None, None, Quantisation(), {"arch": "other"}, [], [])
+    monkeypatch.setattr(exporting, "open_source", lambda *_, **__: opened)
+    with pytest.raises(DistillError, match=r"other: only Wav2Small's layouts .* --int8"):
+        export(trained, output=tmp_path / "s.onnx", smallest=True)
 
 
 @pytest.mark.parametrize("name", ["s.tflite", "s", "s.onnx.json"])

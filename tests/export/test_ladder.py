@@ -11,6 +11,8 @@ from distill import runs
 from export.ladder import LIMITS, SECONDS, climb, clips_at_lengths, first_broken, session_answer, torch_answer
 from students.loading import load
 
+FLOAT16, INT32 = onnx.TensorProto.FLOAT16, onnx.TensorProto.INT32
+
 
 @pytest.fixture(scope="module")
 def clips(trained):
@@ -29,23 +31,34 @@ def climbed(expected, clips, path, rung="onnx int8"):
     return climb(lambda _: next(told), {rung: session_answer(path)}, clips)[0]
 
 
-def faulty(path, folder, name, change):
-    """A copy of an exported file with the one initializer `name` changed."""
+def faulty(path, folder, tensor, change):
+    """A copy of an exported file with one stored tensor changed."""
     model = onnx.load(path)
-    (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
-    values = numpy_helper.to_array(tensor)
-    tensor.CopyFrom(numpy_helper.from_array(change(values).astype(values.dtype), name))
+    (stored,) = (other for other in model.graph.initializer if other.name == tensor.name)
+    values = numpy_helper.to_array(stored)
+    stored.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(values)).astype(values.dtype), stored.name))
     onnx.save(model, folder / "faulty.onnx")
     return folder / "faulty.onnx"
 
 
-def named(path, part, rank, number=0):
-    """The name of the number-th initializer of that rank whose name has `part` in it."""
-    found = [t.name for t in onnx.load(path).graph.initializer if part in t.name and len(t.dims) == rank]
-    return found[number]
+def stored(path, *shape, number=0, kind=None):
+    """The number-th stored tensor of that shape (and of that type)."""
+    found = [tensor for tensor in onnx.load(path).graph.initializer if tuple(tensor.dims) == shape]
+    return [tensor for tensor in found if kind in (None, tensor.data_type)][number]
 
 
-@pytest.mark.parametrize("precision, rung", [("float32", "onnx float"), ("int8", "onnx int8")])
+def of_layer(layer, change):
+    """Changes one row of a tensor that holds something of every convolution."""
+
+    def changed(values):
+        values = values.copy()
+        values[layer] = change(values[layer])
+        return values
+
+    return changed
+
+
+@pytest.mark.parametrize("precision, rung", [("float32", "onnx folded"), ("int8", "onnx int8")])
 def test_sound_files_hold(bundle, expected, clips, precision, rung):
     found = climbed(expected, clips, bundle[precision], rung)
     assert found.passed and found.n == len(clips) and 0 < found.max_abs < LIMITS[rung].max_abs
@@ -53,35 +66,37 @@ def test_sound_files_hold(bundle, expected, clips, precision, rung):
 
 
 def test_swapped_axes_break_int8(bundle, expected, clips, tmp_path):
-    path = faulty(bundle["int8"], tmp_path, "student.head.weight", lambda w: w[[2, 1, 0]])
+    path = faulty(bundle["int8"], tmp_path, stored(bundle["int8"], 3, 169), lambda weight: weight[[2, 1, 0]])
     assert not climbed(expected, clips, path).passed
 
 
-def test_wrong_scale_breaks_int8(bundle, expected, clips, tmp_path):
-    path = bundle["int8"]
-    scale = next(
-        tensor.name for tensor in onnx.load(path).graph.initializer
-        if tensor.name.endswith("_scale") and "Conv" in tensor.name and list(tensor.dims) == [13]
-    )  # fmt: skip
-    assert not climbed(expected, clips, faulty(path, tmp_path, scale, lambda s: 1.3 * s)).passed
+@pytest.mark.parametrize("layer", range(7))
+@pytest.mark.parametrize("kind, change", [(FLOAT16, lambda steps: 3 * steps), (INT32, np.zeros_like)])
+def test_wrong_scale_and_lost_bias_of_any_convolution_break_int8(
+    bundle, expected, clips, tmp_path, layer, kind, change
+):
+    tensor = stored(bundle["int8"], 7, 13, kind=kind)
+    path = faulty(bundle["int8"], tmp_path, tensor, of_layer(layer, change))
+    assert not climbed(expected, clips, path).passed
 
 
-def test_lost_bias_breaks_int8(bundle, expected, clips, tmp_path):
-    path = faulty(bundle["int8"], tmp_path, "student.head.bias", np.zeros_like)
+def test_lost_bias_of_the_head_breaks_int8(bundle, expected, clips, tmp_path):
+    path = faulty(bundle["int8"], tmp_path, stored(bundle["int8"], 3, kind=onnx.TensorProto.FLOAT), np.zeros_like)
     assert not climbed(expected, clips, path).passed
 
 
 @pytest.mark.parametrize("layer", range(7))
 def test_wrong_scale_of_any_convolution_breaks_float(bundle, expected, clips, tmp_path, layer):
-    name = named(bundle["float32"], "onnx::Conv", 4, layer)
-    path = faulty(bundle["float32"], tmp_path, name, lambda weight: 1.3 * weight)
-    assert not climbed(expected[:4], clips[:4], path, "onnx float").passed
+    shape, number = ((13, 1, 3, 3), 0) if layer == 0 else ((13, 13, 3, 3), layer - 1)
+    tensor = stored(bundle["float32"], *shape, number=number)
+    path = faulty(bundle["float32"], tmp_path, tensor, lambda weight: 1.3 * weight)
+    assert not climbed(expected[:4], clips[:4], path, "onnx folded").passed
 
 
 @pytest.mark.parametrize("layer", range(7))
 def test_lost_bias_of_any_convolution_breaks_float(bundle, expected, clips, tmp_path, layer):
-    path = faulty(bundle["float32"], tmp_path, named(bundle["float32"], "onnx::Conv", 1, layer), np.zeros_like)
-    assert not climbed(expected[:4], clips[:4], path, "onnx float").passed
+    path = faulty(bundle["float32"], tmp_path, stored(bundle["float32"], 13, number=layer), np.zeros_like)
+    assert not climbed(expected[:4], clips[:4], path, "onnx folded").passed
 
 
 def answering(*offsets):

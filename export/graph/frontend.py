@@ -1,0 +1,76 @@
+"""The front-end in the graph: DFT and mel filters are computed from ranges and cosines when the file is loaded.
+
+onnxruntime folds what hangs on no input into constants: they cost no bytes in the file, and no time in an answer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from onnx import TensorProto
+
+from distill.audio import SAMPLING_RATE
+from distill.student import INPUT
+from export.graph.writer import Graph
+from students.frontend import POWER_FLOOR, VARIANCE_FLOOR, LogMel, mel_edges
+
+
+def normalised(graph: Graph) -> str:
+    """PCM with zero mean and unit variance per clip [batch, 1, samples]: an instance normalisation has the same floor
+    on the variance."""
+    scale, shift = graph.constant(np.ones(1, np.float32)), graph.constant(np.zeros(1, np.float32))
+    return graph("InstanceNormalization", graph("Unsqueeze", INPUT, graph.integers(1)), scale, shift,
+                 epsilon=VARIANCE_FLOOR)  # fmt: skip
+
+
+def power(graph: Graph, normalised: str, frontend: LogMel, kernels: str) -> str:
+    """Squares of the real and imaginary parts of the frames' DFT: [batch, n_fft, frames]."""
+    framed = graph("Conv", normalised, kernels, strides=[frontend.hop])
+    return graph("Mul", framed, framed)
+
+
+def dft(graph: Graph, frontend: LogMel) -> tuple[str, str]:
+    """The windowed DFT as one convolution's weight [n_fft, 1, n_fft], and the bin of each of its rows [n_fft, 1].
+
+    Row r <= n_fft / 2 is the cosine of bin r. Row r above is the one of bin n_fft - r a quarter of a turn later, its
+    sine but for the sign, which the square takes away. The sines of the first and the last bin are zero, and left out.
+    Phases are whole numbers until the last moment: float32 has no digits for many turns.
+    """
+    n = frontend.n_fft
+    time = graph("Range", _integer(graph, 0), _integer(graph, n), _integer(graph, 1))
+    row = graph("Unsqueeze", time, graph.integers(1))
+    quarter = graph("Mul", graph("Div", row, _integer(graph, n // 2 + 1)), _integer(graph, n // 4))
+    phase = graph("Mod", graph("Add", graph("Mul", row, time), quarter), _integer(graph, n))
+    turns = graph("Mul", graph("Cast", phase, to=TensorProto.FLOAT), graph.number(2 * math.pi / n, "front_end"))
+    waves = graph("Cos", turns)
+    half = graph.number(0.5, "front_end")
+    window = graph("Sub", half, graph("Mul", half, graph("Gather", waves, graph.integers(1))))  # periodic Hann
+    bins = graph("Min", row, graph("Sub", _integer(graph, n), row))
+    kernels = graph("Unsqueeze", graph("Mul", waves, window), graph.integers(1))
+    return kernels, graph("Cast", bins, to=TensorProto.FLOAT)
+
+
+def mel_filters(graph: Graph, frontend: LogMel, bins: str) -> str:
+    """The triangles from the edges between them: [n_fft, mels]. bins: of each row of the DFT, [n_fft, 1]."""
+    hertz = mel_edges(frontend.mels)
+    edges = graph.constant((hertz * frontend.n_fft / SAMPLING_RATE).astype(np.float32), "front_end")
+    low, middle, high = (_from(graph, edges, first, frontend.mels) for first in range(3))
+    rising = graph("Div", graph("Sub", bins, low), graph("Sub", middle, low))
+    falling = graph("Div", graph("Sub", high, bins), graph("Sub", high, middle))
+    triangles = graph("Max", graph("Min", rising, falling), graph.number(0.0))
+    width = graph("Mul", graph("Sub", high, low), graph.number(SAMPLING_RATE / frontend.n_fft / 2, "front_end"))
+    return graph("Div", triangles, width)  # Slaney's area norm
+
+
+def nepers(graph: Graph, mel: str, floor: str | None = None) -> str:
+    """The natural logarithm of mel power, not below the floor."""
+    return graph("Log", graph("Max", mel, floor or graph.number(POWER_FLOOR, "front_end")))
+
+
+def _from(graph: Graph, vector: str, first: int, count: int) -> str:
+    return graph("Slice", vector, graph.integers(first), graph.integers(first + count))
+
+
+def _integer(graph: Graph, value: int) -> str:
+    return graph.constant(np.int64(value))

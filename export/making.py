@@ -1,0 +1,109 @@
+"""The files of an export, one a rung of the ladder: as torch writes it, folded, quantised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import onnx
+
+from distill.progress import say
+from export.card import metadata, metadata_bytes
+from export.graph.integer import integer_graph
+from export.graph.passes import frontend_made, without_names
+from export.graph.vgg import float_graph
+from export.int8 import write_int8
+from export.ladder import Ladder, Rung, scores, session_answer
+from export.onnx import write_float, write_metadata
+from export.precision import bits_within, fewest_bits, usual_bits
+from export.quantising import quantised
+from export.source import Source
+from students.wav2small import Vgg7
+
+#: What the file says of itself, by the bits of its activations.
+PRECISIONS = {8: "int8", 16: "int8 weights, 16-bit activations"}
+
+#: That of a Wav2Small which was tuned for weights of fewer bits.
+FEW_BITS = "int8, weights of 2 to 8 bits"
+
+
+class Made(NamedTuple):
+    """A file that may be put in place: what it says of itself, and how it stands to torch."""
+
+    path: Path
+    data: dict[str, Any]
+    rung: Rung
+
+
+class Asked(NamedTuple):
+    """What kind of file: float where nothing is true. budget: bytes of the file."""
+
+    int8: bool = False
+    smallest: bool = False
+    budget: int | None = None
+
+    @property
+    def quantised(self) -> bool:
+        """Whether clips to calibrate with are needed."""
+        return self.int8 or self.smallest or self.budget is not None
+
+
+def files(source: Source, asked: Asked, folder: Path, ladder: Ladder) -> Iterator[Made]:
+    """One file a rung, from the lowest on; each is made when the one before it holds."""
+    yield (plain := _float(source, folder, ladder))
+    yield _folded(source, plain, ladder)
+    if asked.quantised:
+        vgg = isinstance(source.student, Vgg7)
+        yield _in_integers(source, asked, plain, ladder) if vgg else _quantised(source, plain, ladder)
+
+
+def _float(source: Source, folder: Path, ladder: Ladder) -> Made:
+    """As torch's own exporter writes it."""
+    path, data = folder / "float.onnx", metadata(source.config, "float32")
+    write_float(source.network, path)
+    return Made(path, data, ladder.rung("onnx float", session_answer(path)))
+
+
+def _folded(source: Source, plain: Made, ladder: Ladder) -> Made:
+    """Without the bytes and the time that can be spared."""
+    path = plain.path.with_name("folded.onnx")
+    if isinstance(source.student, Vgg7):
+        model = float_graph(source.student, source.network.unanswered)
+    else:
+        model = without_names(frontend_made(onnx.load(plain.path), source.student.frontend))
+    onnx.save(model, path)
+    write_metadata(path, plain.data)
+    return Made(path, plain.data, ladder.rung("onnx folded", session_answer(path)))
+
+
+def _in_integers(source: Source, asked: Asked, plain: Made, ladder: Ladder) -> Made:
+    """The network in integers, as a graph of its own."""
+    student, clips = source.student, [clip.signal for clip in source.calibration]
+    assert isinstance(student, Vgg7)
+    path, few = plain.path.with_name("int8.onnx"), {**plain.data, "precision": FEW_BITS}
+    if asked.budget is not None:
+        bits = bits_within(student, clips, asked.budget - metadata_bytes(few))
+    else:
+        bits = fewest_bits(student) if asked.smallest else usual_bits(student)
+    tuned = any(bits[name] < usual for name, usual in usual_bits(student).items())
+    network = quantised(student, clips, bits, tuned=tuned)
+    onnx.save(integer_graph(network, source.network.unanswered), path)
+    data = {**plain.data, "precision": FEW_BITS if tuned else PRECISIONS[8]}
+    write_metadata(path, data)
+    return Made(path, {**data, "bits": bits, "tuned": tuned}, ladder.rung("onnx int8", session_answer(path)))
+
+
+def _quantised(source: Source, plain: Made, ladder: Ladder) -> Made:
+    """The file with the fewest bits of activations that holds, else with the most."""
+    clips = [clip.signal for clip in source.calibration]
+    for bits in source.quantisation.activation_bits:
+        path, data = plain.path.with_name(f"int8-{bits}.onnx"), {**plain.data, "precision": PRECISIONS[bits]}
+        write_int8(plain.path, path, clips, source.quantisation, activation_bits=bits)
+        onnx.save(without_names(frontend_made(onnx.load(path), source.student.frontend)), path)
+        write_metadata(path, data)
+        rung = ladder.rung("onnx int8", session_answer(path))
+        if rung.passed:
+            break
+        say(f"{bits}-bit activations do not hold: off by {rung.max_abs:.3g}, CCC with torch {scores(rung.ccc)}")
+    return Made(path, data, rung)

@@ -1,0 +1,79 @@
+"""How many bits each layer's weights get: as a rule, or as many as fit into a budget of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from distill.errors import DistillError
+from export.calibration import observe
+from export.graph.integer import integer_graph
+from export.rounding import compensate
+from students.quantised import LARGEST, QuantisedVgg, Range, layers_of
+from students.wav2small import Vgg7, Wav2Small
+
+#: Clips on which a layer's sensitivity is measured, and the bits that are tried.
+MEASURED, _FEWER = 24, (4, 2)
+
+#: What moving the answers costs at least (their mean square): a measured cost may be zero, or less by chance.
+_NOTHING = 1e-12
+
+#: Layers that take few bits without tuning: most of Wav2Small's weights are theirs.
+ATTENTION = ("lin", "sof")
+
+
+def usual_bits(student: Vgg7) -> dict[str, int]:
+    """Of `--int8`: convolutions in 8 bits, lin and sof in 4; where they are a few hundred weights, in 8 as well."""
+    return {**dict.fromkeys(layers_of(student), 8), **dict.fromkeys(ATTENTION, 4 if _is_large(student) else 8)}
+
+
+def fewest_bits(student: Vgg7) -> dict[str, int]:
+    """Of `--smallest`: convolutions in 4 bits, but for the first, which is small; lin and sof in 2."""
+    first, *others = layers_of(student)
+    return {first: 8, **dict.fromkeys(others, 4), **dict.fromkeys(ATTENTION, 2 if _is_large(student) else 4)}
+
+
+def bits_within(student: Vgg7, clips: Sequence[np.ndarray], budget: int) -> dict[str, int]:
+    """The bits with which the graph takes at most `budget` bytes. clips: as of `quantised`.
+
+    From 8 bits everywhere, the layer is lowered next that spares most bytes for what it moves the answers, measured
+    with that layer alone lowered.
+
+    Raises:
+        DistillError: it takes more with the fewest bits.
+    """
+    reach, some = observe(student, clips), clips[:MEASURED]
+    bits = dict.fromkeys(layers_of(student), 8)
+    moved = {(name, few): _moved(student, some, reach, {**bits, name: few}) for name in bits for few in _FEWER}
+    while (size := _size(student, reach, bits)) > budget:
+        fewer = {name: {**bits, name: _next_fewer(few)} for name, few in bits.items() if few > min(LARGEST)}
+        if not fewer:
+            raise DistillError(f"--budget: {budget - size:+,} bytes are left with the fewest bits; give it more")
+        cost = {name: moved[name, lower[name]] - moved.get((name, bits[name]), 0.0) for name, lower in fewer.items()}
+        spared = {name: size - _size(student, reach, lower) for name, lower in fewer.items()}
+        bits = fewer[max(fewer, key=lambda name: spared[name] / max(cost[name], _NOTHING))]
+    return bits
+
+
+def _next_fewer(bits: int) -> int:
+    return max(few for few in LARGEST if few < bits)
+
+
+@torch.inference_mode()
+def _moved(student: Vgg7, clips: Sequence[np.ndarray], reach: Mapping[str, Range], bits: Mapping[str, int]) -> float:
+    """The mean square by which answers differ from the float network's."""
+    network = QuantisedVgg(student, bits, reach).eval()
+    compensate(network, clips)
+    pcm = [torch.from_numpy(clip)[None] for clip in clips]
+    return float(torch.cat([student(clip) - network(clip) for clip in pcm]).square().mean())
+
+
+def _size(student: Vgg7, reach: Mapping[str, Range], bits: Mapping[str, int]) -> int:
+    return int(integer_graph(QuantisedVgg(student, bits, reach)).ByteSize())
+
+
+def _is_large(student: Vgg7) -> bool:
+    """Whether lin and sof are most of the student."""
+    return isinstance(student, Wav2Small)
