@@ -39,7 +39,9 @@ def test_more_bits_are_taken_where_eight_do_not_hold(trained_as, tmp_path, monke
     said = capsys.readouterr()
     assert "8-bit activations do not hold: off by" in said.err and not said.out
     assert Student(tmp_path / "s.onnx").card.precision == told["precision"] == "int8 weights, 16-bit activations"
-    assert [(rung["rung"], rung["passed"]) for rung in told["ladder"]] == [(rung, True) for rung in LIMITS]
+    assert [(rung["rung"], rung["passed"]) for rung in told["ladder"]] == [
+        (rung, True) for rung in LIMITS if rung.startswith("onnx")
+    ]
     assert json.loads((tmp_path / "s.json").read_text())["precision"] == told["precision"]
 
 
