@@ -12,6 +12,7 @@ import numpy as np
 from distill.audio import SAMPLING_RATE
 from distill.progress import Progress
 from distill.student import Student
+from distill.timing import spread
 
 #: Answers of every model at every length that are thrown away before the clock runs.
 WARMUP = 3
@@ -35,7 +36,11 @@ def schedule(models: int, seconds: Sequence[float], *, rounds: int, seed: int) -
 
 
 def noise(seconds: float, *, seed: int) -> np.ndarray:
-    """White noise at -20 dBFS, float32 [1, samples]: no silence, whose denormal numbers would change the timing."""
+    """White noise at -20 dBFS, float32 [1, samples]: no silence, whose denormal numbers would change the timing.
+
+    >>> noise(0.5, seed=0).shape
+    (1, 8000)
+    """
     generator = np.random.default_rng(seed)
     return generator.normal(0.0, 0.1, (1, round(seconds * SAMPLING_RATE))).astype(np.float32)
 
@@ -70,8 +75,8 @@ def summary(nanoseconds: Sequence[int], seconds: float) -> dict[str, float] | No
     """
     if not nanoseconds:
         return None
-    low, median, high = (round(float(value) / 1e6, 6) for value in np.percentile(nanoseconds, [10, 50, 90]))
-    return {"median": median, "p10": low, "p90": high, "rtf": round(median / 1e3 / seconds, 9), "n": len(nanoseconds)}
+    milliseconds = spread([one / 1e6 for one in nanoseconds], 6)
+    return {**milliseconds, "rtf": round(milliseconds["median"] / 1e3 / seconds, 9), "n": len(nanoseconds)}
 
 
 def ratios(

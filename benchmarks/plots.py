@@ -18,7 +18,11 @@ Format = Callable[[float], str]
 
 @dataclass(frozen=True)
 class Scale:
-    """Values low..high onto pixels start..stop, linear or logarithmic."""
+    """Values low..high onto pixels start..stop, linear or logarithmic.
+
+    >>> Scale(0.0, 10.0, 0.0, 100.0)(5.0)
+    50.0
+    """
 
     low: float
     high: float
@@ -97,7 +101,11 @@ def spread_out(values: Sequence[float], *, by: float = 1.6) -> tuple[float, floa
 
 
 def fitting(values: Sequence[float], start: float, stop: float) -> Scale:
-    """A scale from zero, or a logarithmic one where the values (>= 0) are too far apart to be read side by side."""
+    """A scale from zero, or a logarithmic one where the values (>= 0) are too far apart to be read side by side.
+
+    >>> fitting([1.0, 5.0], 0, 100).log, fitting([1.0, 5_000.0], 0, 100).log
+    (False, True)
+    """
     high = max(values, default=0.0)
     positive = [value for value in values if value > 0]
     if positive and len(positive) == len(values) and high / min(positive) > 20:
@@ -120,12 +128,20 @@ def tag(name: str, *content: str, **attributes: str | float | None) -> str:
 
 
 def words(text: str, x: float, y: float, *, class_: str | None = None, anchor: str = "start") -> str:
-    """Escaped text at a point; anchor: start, middle or end."""
+    """Escaped text at a point; anchor: start, middle or end.
+
+    >>> words("a < b", 1, 2)
+    '<text x="1" y="2">a &lt; b</text>'
+    """
     return tag("text", html.escape(text), x=x, y=y, class_=class_, text_anchor=None if anchor == "start" else anchor)
 
 
 def picture(key: str, title: str, description: str, width: float, height: float, body: Sequence[str]) -> str:
-    """An SVG that a screen reader announces by title and description. key: unique in the page."""
+    """An SVG that a screen reader announces by title and description. key: unique in the page.
+
+    >>> picture("k", "Size", "Bytes of each", 10, 5, []).startswith("<svg")
+    True
+    """
     return tag(
         "svg",
         tag("title", html.escape(title), id=f"{key}-title"),
@@ -162,7 +178,11 @@ def horizontal_axis(frame: Frame, shown: Format, title: str, ticks: Sequence[flo
 
 
 def mark(series: int, x: float, y: float, tip: str = "") -> str:
-    """A series' own sign at a point: shapes differ as well as colours, for those who do not see the colours."""
+    """A series' own sign at a point: shapes differ as well as colours, for those who do not see the colours.
+
+    >>> mark(1, 2, 3)
+    '<path d="M-4.5-4.5h9v9h-9z" transform="translate(2 3)" class="mark s1"/>'
+    """
     shapes = ("M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z", "M-4.5-4.5h9v9h-9z", "M0-6L5.5 4h-11z", "M0-6L6 0L0 6L-6 0z")
     shape = shapes[series % len(shapes)]
     place = f"translate({_attribute(x)} {_attribute(y)})"
@@ -170,19 +190,31 @@ def mark(series: int, x: float, y: float, tip: str = "") -> str:
 
 
 def whisker(series: int, x: float, low: float, high: float) -> str:
-    """A spread from low to high (px) at x, with end strokes."""
+    """A spread from low to high (px) at x, with end strokes.
+
+    >>> whisker(0, 10, 5, 1)
+    '<path d="M10.0 5.0V1.0M6.0 5.0h8M6.0 1.0h8" class="line s0"/>'
+    """
     path = f"M{x:.1f} {low:.1f}V{high:.1f}M{x - 4:.1f} {low:.1f}h8M{x - 4:.1f} {high:.1f}h8"
     return tag("path", d=path, class_=f"line s{series % SERIES}")
 
 
 def curve(series: int, points: Sequence[tuple[float, float]]) -> str:
-    """Straight lines through points (px)."""
+    """Straight lines through points (px).
+
+    >>> curve(0, [(0, 0), (10, 5)])
+    '<path d="M0.0 0.0L10.0 5.0" class="line s0"/>'
+    """
     through = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     return tag("path", d=f"M{through}", class_=f"line s{series % SERIES}")
 
 
 def legend(labels: Sequence[str], width: float, *, left: float = 0.0, top: float = 8.0) -> tuple[list[str], float]:
-    """A sign and a name for each series, in lines that fit `width`, and the height that they take (px)."""
+    """A sign and a name for each series, in lines that fit `width`, and the height that they take (px).
+
+    >>> legend(["one", "other"], 200.0)[1]  # px that one line takes
+    22.0
+    """
     entries, x, y = [], left, top
     for series, label in enumerate(labels):
         wide = 34 + len(label) * CHARACTER
@@ -194,7 +226,11 @@ def legend(labels: Sequence[str], width: float, *, left: float = 0.0, top: float
 
 
 def bars(rows: Sequence[Bar], *, width: float, top: float = 0.0, height: float = 34.0) -> list[str]:
-    """Horizontal bars from a common zero, one row each, parts stacked; names to the left, values behind."""
+    """Horizontal bars from a common zero, one row each, parts stacked; names to the left, values behind.
+
+    >>> len(bars([Bar("one", (1.0, 2.0), "3")], width=300))
+    5
+    """
     left = min(max((len(row.label) for row in rows), default=0) * CHARACTER + 14, width * 0.4)
     room = max((len(row.text) for row in rows), default=0) * CHARACTER + 12
     scale = Scale(0.0, max((sum(row.parts) for row in rows), default=0.0) or 1.0, left, max(width - room, left + 40))

@@ -62,7 +62,12 @@ def markdown(record: Record) -> str:
 
 
 def where(record: Record) -> str:
-    """One sentence on what the figures are and are not."""
+    """One sentence on what the figures are and are not.
+
+    >>> machine = {"threads": 1, "cpu": "a chip", "onnxruntime": "1.20", "system": "Linux", "date": "today"}
+    >>> where({"machine": machine, "settings": {"rounds": 30}})[:42]
+    'Host figures, one thread: a chip, onnxrunt'
+    """
     machine, settings = record["machine"], record["settings"]
     threads = "one thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     return (

@@ -37,20 +37,32 @@ def labels(models: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def headline_length(record: dict[str, Any]) -> str:
-    """The clip length that one-number figures are given for: 5 s where it was timed, else the longest."""
+    """The clip length that one-number figures are given for: 5 s where it was timed, else the longest.
+
+    >>> headline_length({"settings": {"seconds": [1, 3, 10]}})
+    '10'
+    """
     lengths = record["settings"]["seconds"]
     return length_key(5 if 5 in lengths else max(lengths))
 
 
 def spread(timed: dict[str, Any] | None) -> str:
-    """Median with the 10th and 90th percentile: "1.90 (1.85 to 2.10)"."""
+    """Median with the 10th and 90th percentile: "1.90 (1.85 to 2.10)".
+
+    >>> spread({"median": 1.9, "p10": 1.85, "p90": 2.1})
+    '1.90 (1.85 to 2.10)'
+    """
     if timed is None:
         return NOTHING
     return f"{significant(timed['median'])} ({significant(timed['p10'])} to {significant(timed['p90'])})"
 
 
 def confidence(value: dict[str, Any] | None) -> str:
-    """A CCC with its 95 % interval: "0.71 (0.68 to 0.74)"."""
+    """A CCC with its 95 % interval: "0.71 (0.68 to 0.74)".
+
+    >>> confidence({"value": 0.71, "low": 0.68, "high": 0.74})
+    '0.71 (0.68 to 0.74)'
+    """
     if value is None or value["value"] is None:
         return NOTHING
     if value["low"] is None or value["high"] is None:
@@ -190,7 +202,13 @@ def conditions(record: dict[str, Any]) -> Table:
 
 
 def as_markdown(table: Table) -> str:
-    """A pipe table."""
+    """A pipe table.
+
+    >>> print(as_markdown(Table(("model", "bytes"), [("w2s", "1")])), end="")
+    | model | bytes |
+    | --- | ---: |
+    | w2s | 1 |
+    """
     rule = ["---", *(("---:" if table.numeric else "---") for _ in table.columns[1:])]
     lines = [table.columns, rule, *table.rows]
     return "\n".join("| " + " | ".join(plain_markdown(cell) for cell in line) + " |" for line in lines) + "\n"

@@ -20,6 +20,9 @@ class Annotation:
     spread: float32 [batch, 3], standard deviation over annotators or views, or None where one answered once.
     embedding: float32 [batch, dimensions], or None.
     reasons: why a row of NaN has no answer, None for one that has; or None where nothing failed.
+
+    >>> Annotation(adv=np.array([[0.5, np.nan, 0.4]], np.float32)).adv.shape  # a clip whose dominance nobody said
+    (1, 3)
     """
 
     adv: Any

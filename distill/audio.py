@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from distill import tars
 from distill.errors import AudioError
+from distill.sources import tars
 
 #: Everything inside the project is mono at this rate (Hz).
 SAMPLING_RATE = 16_000
@@ -138,6 +138,11 @@ def _mono(samples: np.ndarray) -> np.ndarray:
 def reject_unusable(samples: np.ndarray, shortest_seconds: float) -> None:
     """Refuse what cannot be judged: a clip that is too short or silent.
 
+    >>> reject_unusable(np.zeros(8_000, np.float32), 1.0)
+    Traceback (most recent call last):
+    ...
+    distill.errors.AudioError: too short: 0.50 s, at least 1 s are needed
+
     Raises:
         AudioError: saying which of the two.
     """
@@ -149,7 +154,11 @@ def reject_unusable(samples: np.ndarray, shortest_seconds: float) -> None:
 
 
 def digest(samples: np.ndarray) -> str:
-    """SHA-256 of decoded audio: what makes two files the same clip."""
+    """SHA-256 of decoded audio: what makes two files the same clip.
+
+    >>> digest(np.zeros(2, np.float32))[:16]
+    'af5570f5a1810b7a'
+    """
     return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").tobytes()).hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from distill.errors import DistillError
+from distill.launched import launched
 
 #: Each stage keeps its commands beside it; they parse, call the stage's public function, and print.
 COMMANDS = {
@@ -32,6 +33,9 @@ COMMANDS = {
     "demo": "distill.commands:demo",
 }
 
+#: Those that several processes of torchrun do together.
+_TOGETHER = ("train-student",)
+
 #: Which extra brings a package that is missing.
 _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
@@ -40,7 +44,11 @@ _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev"
 
 
 def find(where: str) -> Any:
-    """What stands at "module:name". The front door knows the rooms by such strings alone."""
+    """What stands at "module:name". The front door knows the rooms by such strings alone.
+
+    >>> find("distill.machine:cores").__name__
+    'cores'
+    """
     module, name = where.split(":")
     return getattr(import_module(module), name)
 
@@ -54,6 +62,8 @@ class FrontDoor(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if launched().count > 1 and cmd_name not in _TOGETHER:
+            ctx.fail(f"torchrun starts several processes, and each would do the whole of {cmd_name}; call it without")
         command: click.Command = find(COMMANDS[cmd_name])
         return command
 
@@ -77,11 +87,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "distill"
-        _leave(f"{error.format_message()} (`{where} --help` says more)", error.exit_code)
+        _leave_all(f"{error.format_message()} (`{where} --help` says more)", error.exit_code)
     except click.ClickException as error:
-        _leave(error.format_message(), error.exit_code)
+        _leave_all(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _leave("interrupted; what was finished is kept, and the same command goes on from there", 130)
+        _leave_all("interrupted; what was finished is kept, and the same command goes on from there", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -98,6 +108,15 @@ def main(arguments: list[str] | None = None) -> None:
         _leave(f"{error.filename or 'writing'}: {error.strerror}")
 
 
+def _leave_all(reason: str, code: int) -> None:
+    """For a reason that several processes have alike; the first tells it."""
+    if not launched().first:
+        sys.exit(code)
+    _leave(reason, code)
+
+
 def _leave(reason: str, code: int = 1) -> None:
-    print("distill: " + " ".join(reason.split()), file=sys.stderr)
+    rank = launched().rank
+    who = f"distill (process {rank})" if rank else "distill"
+    print(f"{who}: " + " ".join(reason.split()), file=sys.stderr)
     sys.exit(code)

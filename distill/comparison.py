@@ -69,7 +69,12 @@ def mean_ccc(truth: np.ndarray, *answers: np.ndarray) -> np.ndarray:
 
 
 def gain(truth: np.ndarray, *answers: np.ndarray) -> np.ndarray:
-    """By how much `mean_ccc` of the first half of the runs is higher than that of the second half. All: [..., n]."""
+    """By how much `mean_ccc` of the first half of the runs is higher than that of the second half. All: [..., n].
+
+    >>> truth = np.array([[0.1, 0.5, 0.9]])
+    >>> [round(float(value), 3) for value in gain(truth, truth, truth + 0.2)]
+    [0.158]
+    """
     half = len(answers) // 2
     return np.asarray(mean_ccc(truth, *answers[:half]) - mean_ccc(truth, *answers[half:]))
 

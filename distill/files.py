@@ -10,10 +10,11 @@ import math
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from distill.errors import DistillError, Refused
 
@@ -66,6 +67,11 @@ def reject_unwritable(path: Path) -> None:
 
 def reject_no_json(output: Path) -> None:
     """Find out before the work whether the JSON that is wanted can be written.
+
+    >>> reject_no_json(Path("result.txt"))
+    Traceback (most recent call last):
+    ...
+    distill.errors.DistillError: result.txt: the output must be a file that ends in .json
 
     Raises:
         DistillError: it is a folder, or does not end in .json.
@@ -155,20 +161,32 @@ def sha256_of_bytes(handle: Any) -> str:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
+def sole_writer(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
     """Hold `folder` for this process alone; the system lets go of it when the process dies, however it dies.
+
+    patience: seconds to wait for another process that holds it.
 
     Raises:
         Refused: another living process holds it.
     """
-    import fcntl
-
     if folder.exists() and not folder.is_dir():
         raise Refused(f"{folder}: is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as handle:
+        if not _locked(handle, patience):
+            raise Refused(f"{folder}: another run is writing into this folder; wait for it or choose another")
+        yield
+
+
+def _locked(handle: IO[str], patience: float) -> bool:
+    import fcntl
+
+    until = time.monotonic() + patience
+    while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
-            raise Refused(f"{folder}: another run is writing into this folder; wait for it or choose another") from None
-        yield
+            if time.monotonic() >= until:
+                return False
+        time.sleep(0.1)

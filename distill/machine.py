@@ -28,7 +28,11 @@ def features() -> set[str]:
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Those that this process may use.
+
+    >>> cores() >= 1
+    True
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

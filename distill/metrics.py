@@ -34,14 +34,22 @@ def ccc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Pearson correlation along the last axis, -1..1; NaN where a side is constant. x, y: [..., n]."""
+    """Pearson correlation along the last axis, -1..1; NaN where a side is constant. x, y: [..., n].
+
+    >>> round(float(pearson(np.array([0.1, 0.5, 0.9]), np.array([0.3, 0.7, 1.1]))), 3)  # a shift is forgiven
+    1.0
+    """
     x, y = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((x * y).mean(-1) / np.sqrt((x**2).mean(-1) * (y**2).mean(-1)))
 
 
 def mae(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Mean absolute error along the last axis. x, y: [..., n]."""
+    """Mean absolute error along the last axis. x, y: [..., n].
+
+    >>> round(float(mae(np.array([0.1, 0.5]), np.array([0.2, 0.8]))), 3)
+    0.2
+    """
     return np.asarray(np.abs(x - y).mean(-1))
 
 
@@ -49,6 +57,10 @@ def interval(measure: Measure, *sides: np.ndarray, resamples: int = RESAMPLES, s
     """`measure` of two or more sides with its 95 % percentile bootstrap interval over clips: {value, low, high}.
 
     sides: [n] each, without NaN; the same clips are drawn of all of them. Below three clips the interval is NaN.
+
+    >>> truth = np.array([0.1, 0.2, 0.5, 0.9])
+    >>> {key: round(value, 3) for key, value in interval(mae, truth + 0.2, truth).items()}
+    {'value': 0.2, 'low': 0.2, 'high': 0.2}
     """
     value = float(measure(*sides))
     drawn = np.concatenate(list(_resampled(measure, sides, resamples, seed))) if len(sides[0]) >= 3 else np.zeros(0)
@@ -106,7 +118,13 @@ def answered(*sides: np.ndarray) -> dict[str, tuple[np.ndarray, ...]]:
 
 
 def agreement(predicted: np.ndarray, truth: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
-    """{n, ccc: {axis: {value, low, high}}, pearson: {axis}, mae: {axis}}; an axis that one side lacks is left out."""
+    """{n, ccc: {axis: {value, low, high}}, pearson: {axis}, mae: {axis}}; an axis that one side lacks is left out.
+
+    >>> truth = np.array([[0.1, np.nan, 0.3], [0.5, np.nan, 0.2], [0.9, np.nan, 0.8]])
+    >>> found = agreement(truth + 0.1, truth)
+    >>> found["n"], {axis: round(value, 3) for axis, value in found["mae"].items()}
+    (3, {'arousal': 0.1, 'valence': 0.1})
+    """
     pairs = answered(predicted, truth)
     return {
         "n": max((len(x) for x, _ in pairs.values()), default=0),
@@ -122,6 +140,10 @@ def against(one: np.ndarray, other: np.ndarray, truth: np.ndarray, *, seed: int 
 
     one, other, truth: [n, 3]. ratio: of the CCC with the truth, one's to the other's; difference: one's less the
     other's.
+
+    >>> truth = np.array([[0.1, np.nan, np.nan], [0.5, np.nan, np.nan], [0.9, np.nan, np.nan]])
+    >>> round(against(truth + 0.2, truth, truth)["ratio"]["arousal"]["value"], 3)
+    0.842
     """
     found: dict[str, Any] = {"n": len(truth), "ccc": {}, "ratio": {}, "difference": {}}
     for axis, (mine, theirs, right) in answered(one, other, truth).items():
@@ -134,7 +156,12 @@ def against(one: np.ndarray, other: np.ndarray, truth: np.ndarray, *, seed: int 
 def slices(
     predicted: np.ndarray, truth: np.ndarray, groups: Mapping[str, Sequence[Any]], *, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """`agreement` for every value of every grouping column: {column: {value: agreement}}. groups: {column: [n]}."""
+    """`agreement` for every value of every grouping column: {column: {value: agreement}}. groups: {column: [n]}.
+
+    >>> truth = np.array([[0.1, 0.2, 0.3], [0.5, 0.1, 0.2], [0.9, 0.6, 0.8]])
+    >>> {sex: part["n"] for sex, part in slices(truth, truth, {"sex": ["f", "m", "f"]})["sex"].items()}
+    {'f': 2, 'm': 1}
+    """
     found: dict[str, dict[str, Any]] = {}
     for column, values in groups.items():
         labels = np.array([str(value) for value in values])

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from distill.files import plain
+from distill.launched import launched
 from distill.licences import KINDS
 
 Command = Callable[..., Any]
@@ -38,8 +39,10 @@ def output_option(what: str) -> Callable[[Command], Command]:
 
 
 def show(result: Any, as_json: bool, lines: Callable[[Any], str]) -> Any:
-    """Print a command's result, as one JSON object or as `lines` makes it readable; and give it back."""
-    click.echo(json.dumps(plain(result), ensure_ascii=False, allow_nan=False) if as_json else lines(result))
+    """Print a command's result, as one JSON object or as `lines` makes it readable; and give it back. Of several
+    processes the first prints it."""
+    if launched().first:
+        click.echo(json.dumps(plain(result), ensure_ascii=False, allow_nan=False) if as_json else lines(result))
     return result
 
 

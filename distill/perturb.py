@@ -13,8 +13,8 @@ import soxr
 
 from distill.audio import SAMPLING_RATE, read, reject_unusable
 from distill.errors import AudioError, DistillError
-from distill.manifest import audio_files
 from distill.progress import say
+from distill.sources.manifest import audio_files
 
 Generator = np.random.Generator
 
@@ -47,6 +47,10 @@ def surroundings(noise: Path | None, rir: Path | None, *, seed: int = 0, testing
 
     testing: synthesised ones that training never hears, whatever its seed.
 
+    >>> made = surroundings(None, None)
+    >>> made.noises[0].dtype.name, made.rooms[0].dtype.name
+    ('float32', 'float32')
+
     Raises:
         DistillError: a folder without readable audio.
     """
@@ -58,7 +62,11 @@ def surroundings(noise: Path | None, rir: Path | None, *, seed: int = 0, testing
 
 
 def level(signal: np.ndarray) -> float:
-    """Root mean square."""
+    """Root mean square.
+
+    >>> round(level(np.array([0.5, -0.5])), 6)
+    0.5
+    """
     return float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)) + 1e-20))
 
 
@@ -74,19 +82,32 @@ def add_noise(signal: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarra
 
 
 def reverberate(signal: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """`signal` in a room, as long as it was; the direct sound stays in time."""
+    """`signal` in a room, as long as it was; the direct sound stays in time.
+
+    >>> reverberate(np.array([1.0, 0.0, 0.0]), np.array([1.0, 0.5])).round(3).tolist()
+    [1.0, 0.5, 0.0]
+    """
     size = 1 << (len(signal) + len(response) - 2).bit_length()
     wet = np.fft.irfft(np.fft.rfft(signal, size) * np.fft.rfft(response, size), size)
     return np.asarray(wet[: len(signal)], np.float32)
 
 
 def change_speed(signal: np.ndarray, factor: float) -> np.ndarray:
-    """Played `factor` times as fast: shorter and higher."""
+    """Played `factor` times as fast: shorter and higher.
+
+    >>> len(change_speed(np.ones(16_000, np.float32), 1.25))
+    12800
+    """
     return np.asarray(soxr.resample(signal, SAMPLING_RATE * factor, SAMPLING_RATE, quality="MQ"))
 
 
 def equalise(signal: np.ndarray, gains_db: np.ndarray) -> np.ndarray:
-    """Another microphone, another voice: gains (dB) at points spread evenly over log-frequency from 100 Hz to 8 kHz."""
+    """Another microphone, another voice: gains (dB) at points spread evenly over log-frequency from 100 Hz to 8 kHz.
+
+    >>> signal = np.array([0.5, -0.25, 0.0, 0.25], np.float32)
+    >>> equalise(signal, np.full(3, 20.0)).round(3).tolist()  # 20 dB everywhere: ten times
+    [5.0, -2.5, 0.0, 2.5]
+    """
     hertz = np.fft.rfftfreq(len(signal), 1 / SAMPLING_RATE).clip(min=1.0)
     points = np.geomspace(100.0, SAMPLING_RATE / 2, len(gains_db))
     gain = 10 ** (np.interp(np.log(hertz), np.log(points), gains_db) / 20)
@@ -129,12 +150,20 @@ def clip(signal: np.ndarray, share: float) -> np.ndarray:
 
 
 def codecs() -> list[str]:
-    """Those of `CODECS` that libsndfile can write here."""
+    """Those of `CODECS` that libsndfile can write here.
+
+    >>> set(codecs()) <= set(CODECS)
+    True
+    """
     return [name for name, (_, form, coding) in CODECS.items() if soundfile.check_format(form, coding)]
 
 
 def through_codec(signal: np.ndarray, codec: str) -> np.ndarray:
-    """Encoded and decoded again by one of `codecs()`: as long as it was, in time; clipped where beyond full scale."""
+    """Encoded and decoded again by one of `codecs()`: as long as it was, in time; clipped where beyond full scale.
+
+    >>> through_codec(np.zeros(16_000, np.float32), codecs()[0]).shape
+    (16000,)
+    """
     rate, form, coding = CODECS[codec]
     coded = np.clip(soxr.resample(signal, SAMPLING_RATE, rate), -1, 1)
     encoded = BytesIO()
@@ -160,7 +189,11 @@ def with_silence(signal: np.ndarray, before: float, after: float) -> np.ndarray:
 
 
 def excerpt(signal: np.ndarray, samples: int, rng: Generator) -> np.ndarray:
-    """A random stretch of `samples` samples; a shorter signal is repeated from a random point."""
+    """A random stretch of `samples` samples; a shorter signal is repeated from a random point.
+
+    >>> excerpt(np.ones(2), 5, np.random.default_rng(0)).tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0]
+    """
     if len(signal) < samples:
         signal = np.tile(np.roll(signal, int(rng.integers(len(signal)))), -(-samples // len(signal)))
     start = int(rng.integers(len(signal) - samples + 1))
@@ -168,7 +201,11 @@ def excerpt(signal: np.ndarray, samples: int, rng: Generator) -> np.ndarray:
 
 
 def synthetic_noise(rng: Generator, seconds: float) -> np.ndarray:
-    """Noise with a random slope (0 to -9 dB an octave) and slow level changes: wind, engines, crowds at a distance."""
+    """Noise with a random slope (0 to -9 dB an octave) and slow level changes: wind, engines, crowds at a distance.
+
+    >>> synthetic_noise(np.random.default_rng(0), 0.5).shape
+    (8000,)
+    """
     samples = int(seconds * SAMPLING_RATE)
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     hertz = np.fft.rfftfreq(samples, 1 / SAMPLING_RATE).clip(min=40.0)
@@ -180,7 +217,11 @@ def synthetic_noise(rng: Generator, seconds: float) -> np.ndarray:
 
 
 def synthetic_room(rng: Generator) -> np.ndarray:
-    """A room: direct sound, a few early reflections, an exponentially decaying tail (RT60 0.15 to 0.9 s)."""
+    """A room: direct sound, a few early reflections, an exponentially decaying tail (RT60 0.15 to 0.9 s).
+
+    >>> float(synthetic_room(np.random.default_rng(0))[0])  # the direct sound
+    1.0
+    """
     rt60 = rng.uniform(0.15, 0.9)
     samples = int(min(rt60, 0.6) * SAMPLING_RATE)
     time = np.arange(samples) / SAMPLING_RATE
@@ -196,7 +237,11 @@ def synthetic_room(rng: Generator) -> np.ndarray:
 
 
 def room(response: np.ndarray) -> np.ndarray:
-    """A recorded impulse response, cut to begin at its direct sound and to last at most 0.6 s, with unit energy."""
+    """A recorded impulse response, cut to begin at its direct sound and to last at most 0.6 s, with unit energy.
+
+    >>> room(np.array([0.0, 0.0, 2.0, 0.0])).tolist()
+    [1.0, 0.0]
+    """
     response = response[int(np.abs(response).argmax()) :][: int(0.6 * SAMPLING_RATE)]
     return np.asarray(response / np.sqrt(np.sum(response**2)), np.float32)
 

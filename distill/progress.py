@@ -7,13 +7,17 @@ import time
 from types import TracebackType
 from typing import Any
 
+from distill.launched import launched
+
 #: Seconds between plain lines where there is no terminal, and between redraws of the bar where there is one.
 EVERY, REDRAWN = 10.0, 0.1
 
 
 def say(text: str) -> None:
-    """One line for the person who watches (standard error; standard output belongs to the result)."""
-    print(text, file=sys.stderr, flush=True)
+    """One line for the person who watches (standard error; standard output belongs to the result). Of several
+    processes the first speaks."""
+    if launched().first:
+        print(text, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -48,7 +52,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._started = self._said = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and launched().first:
             self._bar = _live_bar(self.title, self.total)
         return self
 

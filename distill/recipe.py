@@ -68,6 +68,9 @@ def read_recipe(path: Path, shape: str) -> dict[str, Any]:
 def typed_stages(recipe: Mapping[str, Any], path: Path) -> list[list[str]]:
     """The stages of {command: {option: value}} or {command: [{...}, {...}]} as typed, in order, each checked.
 
+    >>> typed_stages({"evaluate": {"truth": "t.csv", "predictions": "p.csv"}}, Path("recipe.yaml"))
+    [['evaluate', '--truth', 't.csv', '--predictions', 'p.csv']]
+
     Raises:
         DistillError: an unknown stage or key, or a value that the command refuses.
     """
@@ -76,6 +79,9 @@ def typed_stages(recipe: Mapping[str, Any], path: Path) -> list[list[str]]:
 
 def typed_stage(stage: str, options: Mapping[str, Any], path: Path) -> list[str]:
     """A stage as the command line that it means, checked; path: the file that says so.
+
+    >>> typed_stage("evaluate", {"truth": "t.csv", "predictions": "p.csv"}, Path("recipe.yaml"))
+    ['evaluate', '--truth', 't.csv', '--predictions', 'p.csv']
 
     Raises:
         DistillError: an unknown stage or key, or a value that the command refuses.

@@ -41,11 +41,7 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
     """
     trained = (folder / RESULT).exists() or (folder / "checkpoints").exists()
     if (folder / CONFIG).is_file() and trained:
-        before = read_config(folder)
-        other = [key for key in {**config, **before} if before.get(key) != config.get(key)]
-        if other:
-            told = f"{other[0]} {before.get(other[0])!r}, now it is {config.get(other[0])!r}"
-            raise Refused(f"{folder}: was begun with {told}; choose another folder")
+        reject_other(folder, config)
         return
     if folder.exists() and not folder.is_dir():
         raise Refused(f"{folder}: is a file; a run needs a folder")
@@ -55,6 +51,19 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
 
     write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
     write_json(folder / "env.json", environment())
+
+
+def reject_other(folder: Path, config: Mapping[str, Any]) -> None:
+    """Find out whether a run was begun with the same configuration.
+
+    Raises:
+        Refused: with another one; the first difference by name.
+    """
+    before = read_config(folder)
+    other = [key for key in {**config, **before} if before.get(key) != config.get(key)]
+    if other:
+        told = f"{other[0]} {before.get(other[0])!r}, now it is {config.get(other[0])!r}"
+        raise Refused(f"{folder}: was begun with {told}; choose another folder")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -111,7 +120,11 @@ def read_clips(folder: Path, use: str) -> list[Clip]:
 
 
 def environment() -> dict[str, Any]:
-    """Machine and versions, for `env.json`."""
+    """Machine and versions, for `env.json`.
+
+    >>> sorted(environment())
+    ['machine', 'packages', 'python', 'system']
+    """
     packages = ("distill", "torch", "numpy", "soxr", "soundfile", "onnxruntime", "pyarrow")
     return {
         "python": sys.version.split()[0],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from distill.annotation import AXES, axis_columns
-from distill.errors import DistillError, first_line
+from distill.errors import DistillError
 from distill.files import plain, read_json, whole, write_json
+from distill.parts import part_files, scan
 
 #: Columns of every table: which segment, which audio, what was answered, and by what the file is known again.
 KEY_COLUMNS = ("file", "start", "end")
@@ -27,9 +28,6 @@ JSON = "labels.json"
 #: Where a table names what could not be labelled.
 FAILED = "failed.csv"
 
-#: How the name of a part begins that others were merged into, and what tells which.
-MERGED, _REPLACES = "part-merged-", b"replaces"
-
 #: What `labels.json` has to say for a table to be read at all, and for a student to be taught from it.
 REQUIRED = ("complete", "root", "axes")
 REQUIRED_TO_TEACH = ("teacher", "derived", "audio_licence")
@@ -41,6 +39,10 @@ class Row:
 
     sha256: of the decoded audio; size (bytes) and changed (mtime, ns): of the file; columns: the manifest's own.
     embedding: what the teacher pooled, float16 [dimensions], or None where nobody asked for it.
+
+    >>> row = Row("a.wav", 0.0, 1.5, "5ha", (0.5, None, 0.4), (None,) * 3, size=48_044, changed=0, columns={})
+    >>> row.adv[AXES.index("valence")]
+    0.4
     """
 
     file: str
@@ -57,7 +59,13 @@ class Row:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A table that was read. rows: Arrow table with at least `COLUMNS`; info: `labels.json`."""
+    """A table that was read. rows: Arrow table with at least `COLUMNS`; info: `labels.json`.
+
+    >>> import pyarrow
+    >>> rows = pyarrow.table({"file": ["a.wav"], "arousal": [0.5], "valence": [0.25]})
+    >>> LabelTable(Path("labels"), rows, {"root": "/recordings"}).adv.tolist()
+    [[0.5, nan, 0.25]]
+    """
 
     folder: Path
     rows: Any
@@ -127,34 +135,17 @@ def read(folder: Path) -> LabelTable:
 def check_info(folder: Path, info: Any, required: Sequence[str]) -> None:
     """Whether `labels.json` says what is required.
 
+    >>> check_info(Path("labels"), {"complete": True, "root": "/a"}, REQUIRED)
+    Traceback (most recent call last):
+    ...
+    distill.errors.DistillError: labels/labels.json: lacks axes; label again into another folder
+
     Raises:
         DistillError: it lacks something.
     """
     missing = [key for key in required if not isinstance(info, dict) or info.get(key) is None]
     if missing:
         raise DistillError(f"{folder / JSON}: lacks {', '.join(missing)}; label again into another folder")
-
-
-def scan(folder: Path, *, columns: Sequence[str] | None = None, without: Collection[str] = ()) -> Iterator[Any]:
-    """The rows of a table, finished or not, as Arrow record batches, part by part in the order of their names: a table
-    may hold more rows than fit in memory.
-
-    columns: those that are wanted and there (default: all); without: those that are not.
-
-    Raises:
-        DistillError: a part cannot be read.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    for part in part_files(folder):
-        try:
-            with pyarrow.parquet.ParquetFile(part) as opened:
-                names = [name for name in opened.schema_arrow.names if columns is None or name in columns]
-                wanted = [name for name in names if name not in without]
-                yield from opened.iter_batches(batch_size=16_384, columns=wanted)
-        except pyarrow.ArrowException as error:
-            raise DistillError(f"{part}: the part cannot be read ({first_line(error)})") from None
 
 
 def count(folder: Path) -> tuple[int, float]:
@@ -167,108 +158,23 @@ def count(folder: Path) -> tuple[int, float]:
 
 
 def audio_seconds(batch: Any) -> float:
-    """Seconds of audio in the rows of an Arrow batch."""
+    """Seconds of audio in the rows of an Arrow batch.
+
+    >>> import pyarrow
+    >>> audio_seconds(pyarrow.record_batch({"start": [0.0, 1.5], "end": [1.5, 2.0]}))
+    2.0
+    """
     return float(np.sum(batch.column("end").to_numpy() - batch.column("start").to_numpy()))
 
 
 def floats(column: Any) -> np.ndarray:
-    """An Arrow column as float32 [n], NaN for null."""
-    return np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
+    """An Arrow column as float32 [n], NaN for null.
 
-
-def drop_files(folder: Path, files: set[str]) -> None:
-    """Take every row of `files` out of the table; each part that has some is replaced whole, a row group at a time."""
-    import pyarrow
-    import pyarrow.parquet
-
-    dropped = pyarrow.array(sorted(files), pyarrow.string())
-    for part in part_files(folder) if files else []:
-        with pyarrow.parquet.ParquetFile(part) as opened:
-            names = opened.iter_batches(columns=["file"])
-            kept, rows = sum(_without(batch, dropped).num_rows for batch in names), opened.metadata.num_rows
-            if 0 < kept < rows:
-                _write_without(opened, dropped, part)
-        if kept == 0:
-            part.unlink()
-
-
-def part_files(folder: Path) -> list[Path]:
-    """The parts of a table, in the order of their names; those that another has taken in are none any more."""
-    parts = sorted(folder.glob("part-*.parquet"))
-    replaced = {name for part in parts if part.name.startswith(MERGED) for name in _replaces(part)}
-    return [part for part in parts if part.name not in replaced]
-
-
-def merge_parts(folder: Path, parts: Sequence[Path]) -> Path:
-    """Put parts together into one, row group by row group, and take them away. Killed in between, the new one counts.
-
-    Returns the new part.
+    >>> import pyarrow
+    >>> floats(pyarrow.array([0.5, None])).tolist()
+    [0.5, nan]
     """
-    import pyarrow
-    import pyarrow.parquet
-
-    schemas = [pyarrow.parquet.read_schema(part).remove_metadata() for part in parts]
-    schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
-    names = json.dumps([part.name for part in parts])
-    merged = folder / f"{MERGED}{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet"
-    with (
-        whole(merged) as beside,
-        pyarrow.parquet.ParquetWriter(beside, schema.with_metadata({_REPLACES: names})) as writer,
-    ):
-        for part in parts:
-            with pyarrow.parquet.ParquetFile(part) as opened:
-                for number in range(opened.num_row_groups):
-                    writer.write_table(pyarrow.table(columns_by(schema, opened.read_row_group(number)), schema=schema))
-    for part in parts:
-        part.unlink()
-    return merged
-
-
-def settle(folder: Path) -> None:
-    """Take away the parts that an interrupted merge left beside the one that holds their rows."""
-    kept = set(part_files(folder))
-    for part in folder.glob("part-*.parquet"):
-        if part not in kept:
-            part.unlink()
-
-
-def _write_without(opened: Any, dropped: Any, part: Path) -> None:
-    """Replace a part, which is open, by its rows of other files than those that are dropped."""
-    import pyarrow.parquet
-
-    with whole(part) as beside, pyarrow.parquet.ParquetWriter(beside, opened.schema_arrow) as writer:
-        for number in range(opened.num_row_groups):
-            writer.write_table(_without(opened.read_row_group(number), dropped))
-
-
-def _without(rows: Any, dropped: Any) -> Any:
-    """Rows, an Arrow table or batch, of other files than those that are dropped."""
-    import pyarrow.compute
-
-    return rows.filter(pyarrow.compute.invert(pyarrow.compute.is_in(rows["file"], dropped)))
-
-
-def _replaces(part: Path) -> list[str]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        metadata = pyarrow.parquet.read_schema(part).metadata or {}
-    except (pyarrow.ArrowException, OSError):
-        return []  # whoever reads it will say so
-    return list(json.loads(metadata.get(_REPLACES, b"[]")))
-
-
-def columns_by(schema: Any, rows: Any) -> list[Any]:
-    """The columns of an Arrow table or batch as `schema` has them, null where there is none of a name."""
-    import pyarrow
-
-    return [
-        rows.column(field.name).cast(field.type)
-        if field.name in rows.schema.names
-        else pyarrow.nulls(rows.num_rows, field.type)
-        for field in schema
-    ]
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
 
 
 def write_info(folder: Path, info: Mapping[str, Any]) -> None:
@@ -318,7 +224,11 @@ def finished_info(folder: Path, required: Sequence[str] = REQUIRED) -> dict[str,
 
 
 def is_table(path: Path) -> bool:
-    """Whether `path` is a folder with a label table in it."""
+    """Whether `path` is a folder with a label table in it.
+
+    >>> is_table(Path("nowhere"))
+    False
+    """
     return (path / JSON).is_file()
 
 
@@ -385,6 +295,9 @@ def hashed(value: object) -> int:
     """64 bits by which a key is known again where ten million of them are held at once.
 
     Of ten million different ones two share a hash with a probability of 3 in a million.
+
+    >>> hashed(("a.wav", 0.0, 1.5)) == hashed(("a.wav", 0.0, 1.5)) < 2**64
+    True
     """
     return int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=8).digest(), "little")
 

@@ -66,7 +66,12 @@ def front_end(model: onnx.ModelProto) -> list[str]:
 
 
 def within(model: onnx.ModelProto, modules: Sequence[str]) -> list[str]:
-    """Names of the nodes that stand in modules of these names; the exporter by tracing names a node by its place."""
+    """Names of the nodes that stand in modules of these names; the exporter by tracing names a node by its place.
+
+    >>> node = onnx.helper.make_node("Add", ["a", "b"], ["c"], name="/frontend/mel/Add")
+    >>> within(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [])), ["frontend"])
+    ['/frontend/mel/Add']
+    """
     return [node.name for node in model.graph.node if set(node.name.split("/")) & set(modules)]
 
 
@@ -85,6 +90,9 @@ def of_one_length(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The clips, one after the other, cut into pieces of one length, the middle one of theirs: float32 [samples] each.
 
     onnxruntime collects histograms from arrays of one shape only.
+
+    >>> [len(piece) for piece in of_one_length([np.zeros(3), np.zeros(4), np.zeros(6)])]
+    [4, 4, 4]
     """
     length = sorted(len(clip) for clip in clips)[len(clips) // 2]
     joined = np.concatenate(clips)

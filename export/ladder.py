@@ -43,6 +43,9 @@ class Rung:
 
     ccc: {axis: value}, None where torch's own answers do not vary. n: clips compared; recordings: real ones, of which
     they are made.
+
+    >>> Rung("float", 1e-7, {"arousal": 1.0}, 9, 3, True).as_dict()["rung"]
+    'float'
     """
 
     rung: str
@@ -79,12 +82,20 @@ def climb(reference: Answer, rungs: dict[str, Answer], clips: Sequence[np.ndarra
 
 
 def first_broken(rungs: Sequence[Rung]) -> Rung | None:
-    """The lowest rung that is out of its limits."""
+    """The lowest rung that is out of its limits.
+
+    >>> first_broken([Rung("float", 1e-7, {}, 9, 3, True), Rung("int8", 0.9, {}, 9, 3, False)]).rung
+    'int8'
+    """
     return next((rung for rung in rungs if not rung.passed), None)
 
 
 def torch_answer(network: nn.Module) -> Answer:
-    """A network as f(pcm [batch, samples]) -> adv [batch, 3], both numpy."""
+    """A network as f(pcm [batch, samples]) -> adv [batch, 3], both numpy.
+
+    >>> torch_answer(nn.Linear(4, 3))(np.zeros((2, 4), np.float32)).shape
+    (2, 3)
+    """
 
     @torch.inference_mode()
     def answer(pcm: np.ndarray) -> np.ndarray:
@@ -100,7 +111,12 @@ def session_answer(path: Path) -> Answer:
 
 
 def clips_at_lengths(signals: Sequence[np.ndarray], *, count: int = CLIPS) -> list[np.ndarray]:
-    """Up to `count` clips of the lengths `SECONDS`, each made of real ones, one after the other: float32 [samples]."""
+    """Up to `count` clips of the lengths `SECONDS`, each made of real ones, one after the other: float32 [samples].
+
+    >>> signals = [np.ones(8_000, np.float32)]
+    >>> sorted({len(clip) / SAMPLING_RATE for clip in clips_at_lengths(signals)})
+    [1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0]
+    """
     each = max(1, count // len(SECONDS))
     return [
         _made(signals, first=number, samples=seconds * SAMPLING_RATE)
@@ -110,7 +126,11 @@ def clips_at_lengths(signals: Sequence[np.ndarray], *, count: int = CLIPS) -> li
 
 
 def synthetic_clips() -> list[np.ndarray]:
-    """Noise of every length of the ladder, and of the shortest: float32 [samples] each."""
+    """Noise of every length of the ladder, and of the shortest: float32 [samples] each.
+
+    >>> [len(clip) / SAMPLING_RATE for clip in synthetic_clips()]
+    [1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 0.25]
+    """
     rng = np.random.default_rng(0)
     clips = clips_at_lengths([rng.standard_normal(SAMPLING_RATE).astype(np.float32)], count=len(SECONDS))
     return [*clips, clips[0][: int(SHORTEST_SECONDS * SAMPLING_RATE)]]

@@ -164,7 +164,15 @@ def surrounded(
     voices: Sequence[np.ndarray], how: Augmentation, around: Surroundings, rng: np.random.Generator
 ) -> list[np.ndarray]:
     """Voices [samples] each between drawn silence, in a drawn room, with drawn noise, through a drawn device, at a
-    drawn level; those of a batch stay of one length."""
+    drawn level; those of a batch stay of one length.
+
+    >>> from distill.perturb import surroundings
+    >>> voice = np.sin(np.arange(16_000, dtype=np.float32) / 10)
+    >>> still = Augmentation().with_shares({"silence": 0.0})
+    >>> heard = surrounded([voice], still, surroundings(None, None), np.random.default_rng(0))
+    >>> len(heard[0])
+    16000
+    """
     silence = rng.uniform(*how.silence_seconds) if rng.random() < how.silence else 0.0
     return [_level(_heard_through(_somewhere(_waited_for(voice, silence, rng), how, around, rng), how, rng), how, rng)
             for voice in voices]  # fmt: skip

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from distill.annotation import AXES, Annotation, Annotator
 from distill.audio import SAMPLING_RATE, padded, reject_unusable
-from distill.errors import AudioError
+from distill.errors import AudioError, DistillError
 from distill.learning.batch import Batch
+from distill.learning.processes import ALONE, Processes
 from distill.perturb import Surroundings
 from students.augmentation import Augmentation, VoiceChanger, surrounded
 from students.clips import Clips
@@ -31,6 +32,7 @@ class TrainingBatches:
     annotator: a teacher that answers the voice as it was changed and mixed, before noise and room are laid over it;
     without one the targets are the table's. embeddings: whether the annotator's embeddings come with its answers.
     kept: where its answers and the voices of the first passes are kept for the later ones, which surround them anew.
+    processes: those that train together; of an epoch's batches each prepares every so-many-th, as many as the others.
 
     The workers ask the annotator, unless it spreads one clip over all cores, or a GPU, by itself: then this process
     does. Workers are forked, and neither the threads of onnxruntime nor CUDA live on in a fork.
@@ -39,20 +41,28 @@ class TrainingBatches:
     def __init__(
         self, clips: Clips, chosen: np.ndarray, around: Surroundings, *, augmentation: Augmentation, batch_size: int,
         longest: float, seed: int, workers: int, annotator: Annotator | None = None, embeddings: bool = False,
-        kept: KeptPasses | None = None,
+        kept: KeptPasses | None = None, processes: Processes = ALONE,
     ) -> None:  # fmt: skip
         self.clips, self.chosen, self.batch_size, self.seed, self.workers = clips, chosen, batch_size, seed, workers
         changer = VoiceChanger(clips, augmentation, int(longest * SAMPLING_RATE))
         self._drawing, self._kept = _Drawing(changer, around, seed, annotator is not None, kept), kept
         self._asking = None if annotator is None else _Asking(annotator, embeddings, kept)
         self._asks_here = annotator is not None and annotator.card.own_threads
+        self._in_all = len(chosen) // batch_size or 1
+        rank, count = processes.rank, processes.count
+        if self._in_all < count:
+            raise DistillError(
+                f"{len(chosen)} training clips give {self._in_all} batches of {batch_size}, fewer than there are "
+                f"processes ({count}); start fewer, or take a smaller --batch-size"
+            )
+        self._own = range(rank, self._in_all // count * count, count)
 
     def __len__(self) -> int:
-        return len(self.chosen) // self.batch_size or 1
+        return len(self._own)
 
     def __call__(self, epoch: int) -> Generator[Batch, None, None]:
         order = self._order(self._kept.of(epoch) if self._kept else epoch)
-        prepared = _EpochBatches(self._drawing, epoch, order, None if self._asks_here else self._asking)
+        prepared = _EpochBatches(self._drawing, epoch, order, self._own, None if self._asks_here else self._asking)
         # In order whatever the number of workers: a resumed run sees what an undisturbed one saw.
         loader = DataLoader(
             prepared, batch_size=None, shuffle=False, num_workers=self.workers,
@@ -63,13 +73,13 @@ class TrainingBatches:
 
     def _order(self, epoch: int) -> list[np.ndarray]:
         rng = np.random.default_rng([self.seed, epoch])
-        shuffled = rng.permutation(self.chosen)[: len(self) * self.batch_size]
+        shuffled = rng.permutation(self.chosen)[: self._in_all * self.batch_size]
         lengths = self.clips.lengths
         like = [
             block[np.argsort(lengths[block], kind="stable")]
             for block in np.array_split(shuffled, max(1, len(shuffled) // (16 * self.batch_size)))
         ]
-        batches = np.array_split(np.concatenate(like), len(self))
+        batches = np.array_split(np.concatenate(like), self._in_all)
         return [batches[index] for index in rng.permutation(len(batches))]
 
 
@@ -90,13 +100,18 @@ class _Drawn(NamedTuple):
 
 
 class _EpochBatches(Dataset[_Drawn]):
-    def __init__(self, drawing: _Drawing, epoch: int, order: list[np.ndarray], asking: _Asking | None) -> None:
-        self._drawing, self._epoch, self._order, self._asking = drawing, epoch, order, asking
+    """own: which batches of the epoch's order."""
+
+    def __init__(
+        self, drawing: _Drawing, epoch: int, order: list[np.ndarray], own: Sequence[int], asking: _Asking | None
+    ) -> None:
+        self._drawing, self._epoch, self._order, self._own, self._asking = drawing, epoch, order, own, asking
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._own)
 
-    def __getitem__(self, number: int) -> _Drawn:
+    def __getitem__(self, place: int) -> _Drawn:
+        number = self._own[place]
         return _answered(self._drawing.batch(self._order[number], self._epoch, number), self._asking)
 
 
@@ -193,7 +208,12 @@ def _says_something(signal: np.ndarray, annotator: Annotator) -> bool:
 
 
 def clean_batches(clips: Clips, chosen: np.ndarray, batch_size: int) -> Iterator[Batch]:
-    """The chosen clips as they are, whole, the shortest first."""
+    """The chosen clips as they are, whole, the shortest first.
+
+    >>> clips = Clips(np.zeros(5, "<i2"), np.array([0, 3, 5]), np.zeros((2, 3), np.float32), np.ones(2, np.float32))
+    >>> [batch.pcm.shape for batch in clean_batches(clips, np.arange(2), batch_size=1)]
+    [torch.Size([1, 2]), torch.Size([1, 3])]
+    """
     order = chosen[np.argsort(clips.lengths[chosen], kind="stable")]
     for members in np.array_split(order, max(1, -(-len(order) // batch_size))):
         yield _batch([clips.signal(index) for index in members], clips.targets[members])

@@ -50,6 +50,9 @@ class Figures:
 def build(name: str) -> StudentNetwork:
     """A student with fresh weights, by its name here or by that of a class of one's own, "package.module:Class".
 
+    >>> type(build("wav2small")).__name__
+    'Wav2Small'
+
     Raises:
         DistillError: no student of that name.
     """

@@ -13,13 +13,16 @@ import numpy as np
 from distill.audio import SAMPLING_RATE, Span, digest, read, reject_unusable
 from distill.errors import AudioError, DistillError
 from distill.files import check_disk, whole
-from distill.manifest import Failure, write_failures
 from distill.progress import Progress, say
+from distill.sources.manifest import Failure, write_failures
 from distill.table import LabelTable
 from students.network import SHORTEST_SECONDS
 
 #: Full scale of 16-bit audio.
 _FULL_SCALE = 32_000
+
+#: The decoded audio, and which examples it is of.
+_PCM, _KEPT = "pcm.s16", "kept.npz"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Clips:
 
     peaks: of each clip as it was recorded, which a teacher may hear. weights: how much each counts in the loss, float32
     [clips, 3], or None where all count alike. embeddings: float16 [clips, dimensions], or None.
+
+    >>> clips = Clips(np.zeros(5, "<i2"), np.array([0, 3, 5]), np.zeros((2, 3), np.float32), np.ones(2, np.float32))
+    >>> clips.lengths.tolist(), clips.signal(1).tolist()
+    ([3, 2], [0.0, 0.0])
     """
 
     pcm: np.ndarray
@@ -67,12 +74,20 @@ class Clips:
 
 
 def in_16_bits(signal: np.ndarray, peak: float) -> np.ndarray:
-    """A signal at full scale: float [samples] -> int16 [samples]. peak: its largest amplitude."""
+    """A signal at full scale: float [samples] -> int16 [samples]. peak: its largest amplitude.
+
+    >>> in_16_bits(np.array([0.0, 0.5], np.float32), peak=0.5)
+    array([    0, 32000], dtype=int16)
+    """
     return (signal / peak * _FULL_SCALE).astype("<i2")
 
 
 def from_16_bits(pcm: np.ndarray) -> np.ndarray:
-    """int16 -> float32, -1..1."""
+    """int16 -> float32, -1..1.
+
+    >>> from_16_bits(np.array([0, 16_384], np.int16)).tolist()
+    [0.0, 0.5120000243186951]
+    """
     return pcm.astype(np.float32) / _FULL_SCALE
 
 
@@ -102,8 +117,7 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
         DistillError: nothing can be read, or the disk is too small.
     """
     check_disk(folder, bytes_needed=2 * int(sum(example.span.seconds for example in chosen) * SAMPLING_RATE * 1.02))
-    path = folder / "pcm.s16"
-    kept, lengths, peaks, left_out = _write(chosen, path)
+    kept, lengths, peaks, left_out = _write(chosen, folder / _PCM)
     if not kept:
         raise DistillError(
             f"none of the {len(chosen)} labelled clips can be read ({left_out[0].file}: {left_out[0].reason})"
@@ -111,11 +125,29 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
     write_failures(folder.parent / "left_out.csv", left_out)
     if left_out:
         say(f"{len(left_out)} of {len(chosen)} clips are left out; {folder.parent / 'left_out.csv'} names each")
+    with whole(folder / _KEPT) as beside, beside.open("wb") as handle:
+        np.savez(handle, kept=kept, lengths=lengths, peaks=np.array(peaks, np.float32))
+    return cached(chosen, folder)
+
+
+def cached(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]]:
+    """What `cache` made of the same examples in `folder`, by this process or another.
+
+    Raises:
+        DistillError: it is not there.
+    """
+    try:
+        with np.load(folder / _KEPT) as opened:
+            places, lengths, peaks = (opened[name] for name in ("kept", "lengths", "peaks"))
+        pcm = np.memmap(folder / _PCM, dtype="<i2", mode="r")
+    except FileNotFoundError as error:
+        raise DistillError(f"{error.filename}: no such file; processes that train together share the folder") from None
+    kept = [chosen[place] for place in places]
     clips = Clips(
-        np.memmap(path, dtype="<i2", mode="r"),
+        pcm,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         targets=np.stack([example.adv for example in kept]),
-        peaks=np.array(peaks, np.float32),
+        peaks=peaks,
         weights=_rows([example.weight for example in kept]),
         embeddings=_rows([example.embedding for example in kept]),
     )
@@ -123,9 +155,9 @@ def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]
 
 
 class _Written(NamedTuple):
-    """kept: examples that could be read; lengths (samples) and peaks: of each, as it was recorded."""
+    """kept: which examples could be read; lengths (samples) and peaks: of each, as it was recorded."""
 
-    kept: list[Example]
+    kept: list[int]
     lengths: list[int]
     peaks: list[float]
     left_out: list[Failure]
@@ -135,13 +167,13 @@ def _write(chosen: Sequence[Example], path: Path) -> _Written:
     """Decode the examples into one file, one behind the other."""
     written = _Written([], [], [], [])
     with whole(path) as beside, beside.open("wb") as handle, Progress("decoding", len(chosen), "segments") as progress:
-        for example, signal in _decoded(chosen):
+        for place, (example, signal) in enumerate(_decoded(chosen)):
             if isinstance(signal, str):
                 written.left_out.append(Failure(example.file, signal, example.span.start, example.span.end))
             else:
                 peak = float(np.abs(signal).max())
                 handle.write(in_16_bits(signal, peak).tobytes())
-                written.kept.append(example)
+                written.kept.append(place)
                 written.lengths.append(len(signal))
                 written.peaks.append(peak)
             progress.advance(audio_seconds=example.span.seconds, failed=int(isinstance(signal, str)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from distill.launched import launched
 from distill.licences import UNKNOWN
 from distill.options import (
     device_option,
@@ -41,10 +42,13 @@ def _check_source(
     if bool(labels) == (teacher is not None):
         ctx.fail("either --labels is needed, or --teacher with --audio; not both")
     if teacher is None:
-        beside = [name for name in ("data_licence", "window", "hop") if others[name] is not None]
+        flags = {"--data-licence": "audio_licence", "--window": "window", "--hop": "hop"}
+        beside = [flag for flag, name in flags.items() if others[name] is not None]
         if beside:
-            ctx.fail(f"--{beside[0].replace('_', '-')} goes with --teacher; the tables of --labels are made")
+            ctx.fail(f"{beside[0]} goes with --teacher; the tables of --labels are made")
         return
+    if launched().count > 1:
+        ctx.fail("--teacher labels, which one process does: call `distill label` first, and give its table as --labels")
     if audio is None:
         ctx.fail("--teacher needs --audio: a folder, a manifest or tars to label")
     if output.resolve().is_relative_to(Path(audio).resolve()):
@@ -61,7 +65,9 @@ def _check_source(
     help="Without --labels: first label --audio with this teacher, as `distill label` does (which has more options), "
     "into `labels` in the run's folder.",
 )
-@click.option("--data-licence", help="With --teacher: the licence of the recordings [default: unknown].")
+@click.option(
+    "--data-licence", "audio_licence", help="With --teacher: the licence of the recordings [default: unknown]."
+)
 @click.option("--window", type=float, help="With --teacher: cut longer recordings into windows of this many seconds.")
 @click.option("--hop", type=float, help="With --teacher: seconds from one window to the next [default: the window].")
 @output_option("Folder of the run.")
@@ -135,13 +141,13 @@ def _check_source(
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs into the run.")
 @json_option
 def train_student(
-    as_json: bool, teacher: str | None, data_licence: str | None, window: float | None, hop: float | None,
+    as_json: bool, teacher: str | None, audio_licence: str | None, window: float | None, hop: float | None,
     **options: Any,
 ) -> Any:  # fmt: skip
     """Train a student on a teacher's labels; with --teacher label the audio first.
 
     Held-out speakers (files, where no speaker is known) tell which weights are kept. Interrupted, the same command
-    goes on where it was.
+    goes on where it was. Started by torchrun, several processes train one student (docs/training.md).
 
     \b
     Example:
@@ -152,7 +158,7 @@ def train_student(
     from students.training import train_student as run
 
     if teacher is not None:
-        how = {"teacher": teacher, "audio_licence": data_licence or UNKNOWN, "window": window, "hop": hop}
+        how = {"teacher": teacher, "audio_licence": audio_licence or UNKNOWN, "window": window, "hop": hop}
         options |= _labelled(find("teacher.labelling:label"), how, **options)
     result = run(
         **options,

@@ -24,7 +24,8 @@ NO_PART = ("labels", "output", "export_check", "open_teacher", "tensorboard", "w
 EPOCHS = 30
 
 #: Arguments that `config.yaml` tells only when they are used: runs of before, which know nothing of them, go on.
-_ONLY_WHEN_USED = ("augment", "weight_by_spread", "annotated_passes", "match_embedding", "relational", "calibrate")
+_ONLY_WHEN_USED = ("augment", "weight_by_spread", "annotated_passes", "match_embedding", "relational", "calibrate",
+                   "processes")  # fmt: skip
 
 
 def resolved(given: Mapping[str, Any], lessons: Lessons) -> dict[str, Any]:

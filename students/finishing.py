@@ -28,7 +28,7 @@ _TOGETHER = 32
 
 
 def finish(
-    output: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], data: Split, computed: Mapping[str, str]
+    output: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], data: Split, computed: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Score the best weights on the held-out clips, write them with the clips that export needs, then the result.
 

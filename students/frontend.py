@@ -37,7 +37,11 @@ def sample_mask(lengths: Tensor, samples: int) -> Tensor:
 
 
 def normalise(pcm: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Zero mean and unit variance per clip; samples outside the mask do not count. pcm: [batch, samples]."""
+    """Zero mean and unit variance per clip; samples outside the mask do not count. pcm: [batch, samples].
+
+    >>> normalise(torch.tensor([[1.0, 3.0]])).round(decimals=3).tolist()
+    [[-1.0, 1.0]]
+    """
     if mask is None:
         centred = pcm - pcm.mean(-1, keepdim=True)
         return centred / torch.sqrt((centred * centred).mean(-1, keepdim=True) + VARIANCE_FLOOR)
@@ -48,7 +52,11 @@ def normalise(pcm: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def dft_kernels(n_fft: int) -> np.ndarray:
-    """Real and imaginary DFT rows under a periodic Hann window: float32 [2, n_fft // 2 + 1, n_fft]."""
+    """Real and imaginary DFT rows under a periodic Hann window: float32 [2, n_fft // 2 + 1, n_fft].
+
+    >>> dft_kernels(512).shape
+    (2, 257, 512)
+    """
     time = np.arange(n_fft)
     phase = 2 * math.pi * np.outer(np.arange(n_fft // 2 + 1), time) / n_fft
     window = 0.5 - 0.5 * np.cos(2 * math.pi * time / n_fft)
@@ -59,6 +67,9 @@ def mel_matrix(n_fft: int, mels: int) -> np.ndarray:
     """Triangular Slaney filters over 0..Nyquist with Slaney's area norm, librosa's default: float32 [bins, mels].
 
     Slaney (1998), Auditory Toolbox: linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 steps to 6.4 kHz).
+
+    >>> mel_matrix(512, 40).shape
+    (257, 40)
     """
     bins = np.linspace(0, SAMPLING_RATE / 2, n_fft // 2 + 1)
     edges = _mel_to_hz(np.linspace(0, _hz_to_mel(SAMPLING_RATE / 2), mels + 2))
@@ -85,6 +96,9 @@ class LogMel(nn.Module):
 
     Wav2Small's front-end: two 1 x n_fft DFT convolutions, power without a square root, Slaney mel, 10 log10.
     [batch, samples] -> [batch, frames, mels]; frames = (samples - n_fft) // hop + 1.
+
+    >>> LogMel()(torch.zeros(1, 16_000)).shape
+    torch.Size([1, 499, 26])
     """
 
     def __init__(self, n_fft: int = 64, hop: int = 32, mels: int = 26) -> None:

@@ -46,7 +46,11 @@ _FLOOR = "vgg7.logmel_extractor.amin"
 
 
 def is_published(folder: Path) -> bool:
-    """Whether a folder holds weights, and no run of ours around them."""
+    """Whether a folder holds weights, and no run of ours around them.
+
+    >>> is_published(Path("nowhere"))
+    False
+    """
     return _weights_of(folder) is not None and not (folder / runs.CONFIG).is_file()
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from distill import timing
 from distill.audio import SAMPLING_RATE
-from distill.errors import DistillError
 from distill.files import plain, reject_unwritable, write_json
 from distill.learning.batch import Batch
 from distill.learning.device import choose_precision, laid_out
@@ -24,7 +23,6 @@ from distill.learning.loop import Schedule, stepper
 from distill.learning.loss import ccc_loss
 from distill.learning.objective import Objective
 from distill.perturb import surroundings
-from distill.progress import Progress
 from students.augmentation import SHARES, Augmentation
 from students.batches import TrainingBatches
 from students.clips import Clips
@@ -89,16 +87,11 @@ def benchmark_training(
 
 def _in_turns(threads: int, seconds: float, batch_size: int, steps: int, *, rounds: int) -> dict[str, list[Turn]]:
     """The turns of every way, round by round."""
-    taken: dict[str, list[Turn]] = {name: [] for name in WAYS}
-    with ExitStack() as stack, Progress("timing", rounds, "rounds") as bar:
+    with ExitStack() as stack:
         asked = (threads, seconds, batch_size, steps)
         ways = {name: stack.enter_context(_worker(_step_server, name, *asked, keeping=name == PLAIN_KEEPING))
                 for name in WAYS}  # fmt: skip
-        for number in range(rounds):
-            for name in _turned(WAYS, number):
-                taken[name].append(ways[name]())
-            bar.advance()
-    return taken
+        return timing.in_turns(ways, rounds)
 
 
 def _figures(turns: Sequence[Turn], clips: int) -> dict[str, Any]:
@@ -108,9 +101,8 @@ def _figures(turns: Sequence[Turn], clips: int) -> dict[str, Any]:
     5.0
     """
     rates = [clips / wall for wall, _ in turns]
-    low, middle, high = (round(float(value), 2) for value in np.percentile(rates, [10, 50, 90]))
     processor = float(np.median([processor for _, processor in turns])) / clips
-    return {"median": middle, "p10": low, "p90": high, "processor": processor, "rounds": rates}
+    return {**timing.spread(rates, 2), "processor": processor, "rounds": rates}
 
 
 def _ratios(slower: Sequence[Turn], faster: Sequence[Turn]) -> dict[str, Any]:
@@ -129,12 +121,6 @@ def _ratios(slower: Sequence[Turn], faster: Sequence[Turn]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _turned(names: Sequence[str], by: int) -> list[str]:
-    """Another way begins each round, so that none is always the one after the same."""
-    by %= len(names)
-    return [*names[by:], *names[:by]]
-
-
 def _loading(threads: int, seconds: float, batch_size: int, *, batches: int) -> dict[str, Any]:
     """Clips a second, with the perturbations that `train-student` draws: what loading delivers when nothing is learned
     (alone), and what is learned when it has to be loaded (with_training); by the number of loading processes, which
@@ -148,26 +134,12 @@ def _loading(threads: int, seconds: float, batch_size: int, *, batches: int) -> 
 
 
 @contextmanager
-def _worker(serve: Callable[..., None], *arguments: Any, keeping: bool = False) -> Iterator[Callable[[], Turn]]:
+def _worker(serving: Callable[..., None], *arguments: Any, keeping: bool = False) -> Iterator[Callable[[], Turn]]:
     """A new process, ready to be asked for its turn. keeping: begun with the memory setting."""
-    context = get_context("spawn")  # glibc reads its settings when a program starts
-    mine, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, *arguments))
-    with _memory_setting(KEEPING if keeping else {}):
-        process.start()
-    theirs.close()  # so that a worker that dies is an end of file, not a wait for ever
-    try:
-        _answer(mine)  # ready
-
-        def turn() -> Turn:
-            mine.send("go")
-            wall, processor = _answer(mine)
-            return wall, processor
-
-        yield turn
-    finally:
-        mine.close()
-        process.join()
+    with ExitStack() as stack:
+        with _memory_setting(KEEPING if keeping else {}):  # glibc reads its settings when a program starts
+            (worker,) = stack.enter_context(timing.workers(serving, *arguments))
+        yield worker
 
 
 @contextmanager
@@ -181,24 +153,6 @@ def _memory_setting(setting: Mapping[str, str]) -> Iterator[None]:
         for name in setting:
             del os.environ[name]
         os.environ.update(before)
-
-
-def _answer(end: Connection) -> Any:
-    try:
-        return end.recv()
-    except EOFError:
-        raise DistillError("a process of the benchmark ended; its own lines above say why (memory?)") from None
-
-
-def _serve(end: Connection, turn: Callable[[], Turn]) -> None:
-    """Take a turn whenever asked, until the other end closes."""
-    end.send("ready")
-    while True:
-        try:
-            end.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        end.send(turn())
 
 
 def _taken(work: Callable[[], None]) -> Turn:
@@ -218,7 +172,7 @@ def _step_server(end: Connection, way: str, threads: int, seconds: float, batch_
         for _ in range(steps):
             step(batch)
 
-    _serve(end, lambda: _taken(take))
+    timing.serve(end, lambda _: _taken(take))
 
 
 def _plain_step() -> Callable[[Batch], float]:
@@ -245,7 +199,7 @@ def _loading_server(end: Connection, threads: int, workers: int, seconds: float,
     torch.set_num_threads(max(1, threads - workers))
     source = _batches(seconds, batch_size, batches=batches + 2 * _AHEAD, augmentation=Augmentation(), workers=workers)
     passes = iter([lambda _: 0.0, _our_step(source)])
-    _serve(end, lambda: _pass(source, next(passes), batches))
+    timing.serve(end, lambda _: _pass(source, next(passes), batches))
 
 
 def _pass(source: TrainingBatches, step: Callable[[Batch], float], batches: int) -> Turn:

@@ -15,7 +15,7 @@ from distill import runs
 from distill.errors import DistillError
 from distill.files import write_json
 from distill.learning.splits import held_out
-from students.clips import Clips, Example, cache
+from students.clips import Clips, Example, cache, cached
 
 #: Where in the run's folder the decoded clips lie while it trains.
 FOLDER = "cache"
@@ -43,15 +43,17 @@ class Split:
         return np.flatnonzero(self.held)
 
 
-def decode_split(chosen: Sequence[Example], output: Path, *, seed: int) -> Split:
+def decode_split(chosen: Sequence[Example], output: Path, *, seed: int, decoded: bool = False) -> Split:
     """Draw the groups that are held out, and decode all examples into the run's folder.
+
+    decoded: another process has just done so; what it wrote is opened.
 
     Raises:
         DistillError: there is only one group, nothing can be read, or of one side nothing; or the disk is too small.
     """
     held = held_out([example.group for example in chosen], seed=seed)
     out = {example.group for example, is_out in zip(chosen, held, strict=True) if is_out}
-    clips, kept = cache(chosen, output / FOLDER)
+    clips, kept = (cached if decoded else cache)(chosen, output / FOLDER)
     held = np.array([example.group in out for example in kept])
     if held.all() or not held.any():
         side = "training" if held.all() else "held-out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 from distill import runs
 from distill.annotation import AXES, Annotator
 from distill.errors import DistillError
-from distill.files import check_disk, sole_writer
+from distill.files import check_disk, read_json, sole_writer
 from distill.learning.device import choose_device, choose_precision, laid_out, loaders, share_cores
 from distill.learning.loop import Schedule, fit
 from distill.learning.loss import LOSSES
+from distill.learning.processes import Processes, meet
 from distill.licences import require
 from distill.perturb import Surroundings, surroundings
 from distill.progress import say
@@ -34,6 +36,10 @@ from students.split import decode_split
 
 #: Bytes that a run may take beside its decoded clips.
 _RUN_BYTES = 200_000_000
+
+#: Seconds to wait for the folder where torchrun has started all anew: of a process that was killed, those that prepared
+#: its batches, and hold the folder with it, end within five.
+_LETTING_GO = 15.0
 
 #: Tries to export an untrained network, so that what cannot be exported is known before the hours of training.
 ExportCheck = Callable[[nn.Module, str], None]
@@ -84,6 +90,7 @@ def train_student(
     annotated_passes: so many passes are annotated online and kept on disk, later ones take their voices; 0: all are.
     match_embedding, relational: weights of the hints (`distill.learning.objective`) beside the answers' loss; 0: off.
     calibrate: at the end a line an axis puts the answers on the teacher's scale (`students.calibration`).
+    Several processes that torchrun started train one student together, batch_size clips each a step.
 
     Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, axes, derived, split, n, teacher, licence,
     data_licence, seconds}, on held-out speakers, against the teacher.
@@ -96,43 +103,57 @@ def train_student(
     audio, noise, rir = (None if path is None else Path(path) for path in (audio, noise, rir))
     given = {key: value for key, value in locals().items() if key not in NO_PART}
     hints = {"match_embedding": match_embedding, "relational": relational}
-    how = (ONLINE if online else Augmentation()).with_shares(augment or {})
-    lessons = read_lessons(labels, by_spread=weight_by_spread, hints={} if online else hints)
-    config = resolved(given, lessons)
-    require(require_licence, {"the student": config["licence"], "what it learns from": config["data_licence"]})
-    with sole_writer(output):
-        finished = _begin(output, config)
-        if finished is not None:
-            return finished
-        _check_before(arch, output, lessons.tables, export_check)
-        annotator = _teacher_of(lessons.tables, open_teacher) if online else None
-        say(f"the student will be under {config['licence']}, from data under {config['data_licence']}")
-        torch.manual_seed(seed)
-        network, workers = catalogue.build(arch), loaders(workers)
-        computing = _Computing.chosen(device, precision, network)
-        around = _around(noise, rir, seed)
-        split = decode_split(lessons.examples(audio, speaker_from), output, seed=seed)
-        say(f"{arch} {computing}: {len(split.clips)} clips, {len(split.held_out)} held out")
-        kept = keep_passes(output, annotated_passes, config, split, how.speed_range[0]) if annotated_passes else None
-        batches = TrainingBatches(
-            split.clips, split.train, around, augmentation=how, batch_size=batch_size, longest=longest, seed=seed,
-            workers=workers, annotator=annotator, embeddings=any(hints.values()), kept=kept,
-        )  # fmt: skip
-        objective = objective_of(LOSSES[loss], network, split.clips, split.train, annotator, seed=seed, **hints)
-        network.start_near(_mean_target(split.clips.targets[split.train]))
+    with meet() as processes, ExitStack() as held:
+        with processes.in_turn():
+            how = (ONLINE if online else Augmentation()).with_shares(augment or {})
+            lessons = read_lessons(labels, by_spread=weight_by_spread, hints={} if online else hints)
+            config = resolved({**given, "processes": 0 if processes.alone else processes.count}, lessons)
+            require(require_licence, {"the student": config["licence"], "what it learns from": config["data_licence"]})
+            if processes.first:
+                held.enter_context(sole_writer(output, patience=0.0 if processes.alone else _LETTING_GO))
+            finished = _begin(output, config, processes)
+            if finished is not None:
+                return finished
+            if processes.first:
+                _check_before(arch, output, lessons.tables, export_check)
+            annotator = _teacher_of(lessons.tables, open_teacher) if online else None
+            say(f"the student will be under {config['licence']}, from data under {config['data_licence']}")
+            torch.manual_seed(seed)
+            network, workers = catalogue.build(arch), loaders(workers)
+            computing = _Computing.chosen(device, precision, network, processes)
+            around = _around(noise, rir, seed)
+            split = decode_split(lessons.examples(audio, speaker_from), output, seed=seed, decoded=not processes.first)
+            say(f"{arch} {computing}: {len(split.clips)} clips, {len(split.held_out)} held out")
+            slowest = how.speed_range[0]
+            kept = keep_passes(output, annotated_passes, config, split, slowest) if annotated_passes else None
+            batches = TrainingBatches(
+                split.clips, split.train, around, augmentation=how, batch_size=batch_size, longest=longest, seed=seed,
+                workers=workers, annotator=annotator, embeddings=any(hints.values()), kept=kept, processes=processes,
+            )  # fmt: skip
+            objective = objective_of(LOSSES[loss], network, split.clips, split.train, annotator, seed=seed, **hints)
+            network.start_near(_mean_target(split.clips.targets[split.train]))
         share_cores(workers)
         weights = fit(
             laid_out(network), batches, lambda: clean_batches(split.clips, split.held_out, batch_size),
             objective=objective, schedule=Schedule(config["epochs"], max_minutes, config["learning_rate"]),
-            folder=output, device=computing.device, precision=computing.precision,
-            log=_tensorboard(output) if tensorboard else lambda _: None,
+            folder=output, device=computing.device, precision=computing.precision, processes=processes,
+            log=_tensorboard(output) if tensorboard and processes.first else lambda _: None,
         )  # fmt: skip
-        return finish(output, config, weights, split, computing.as_dict())
+        with processes.in_turn():
+            if processes.first:
+                return finish(output, config, weights, split, computing.as_dict())
+            return dict(read_json(output / runs.RESULT))
 
 
-def _begin(output: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Begin the run, or go on with it; the result of one that is finished already."""
-    runs.begin(output, config)
+def _begin(output: Path, config: Mapping[str, Any], processes: Processes) -> dict[str, Any] | None:
+    """Begin the run, or go on with it; the result of one that is finished already. The first process writes what the
+    others find."""
+    if processes.first:
+        runs.begin(output, config)
+    elif (output / runs.CONFIG).is_file():
+        runs.reject_other(output, config)
+    else:
+        raise DistillError(f"{output}: the first process has begun a run there; name a folder that all machines share")
     finished = runs.read_result(output)
     if finished is not None:
         say(f"{output}: already trained")
@@ -140,21 +161,25 @@ def _begin(output: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 class _Computing(NamedTuple):
-    """Where a run is computed, and in what its products are."""
+    """Where a run is computed, in what its products are, and by how many processes."""
 
     device: torch.device
     precision: torch.dtype
+    processes: int
 
     @classmethod
-    def chosen(cls, device: str, precision: str, network: StudentNetwork) -> _Computing:
+    def chosen(cls, device: str, precision: str, network: StudentNetwork, processes: Processes) -> _Computing:
         processor = choose_device(device)
-        return cls(processor, choose_precision(precision, processor, reduced_on_cpu=network.reduced_on_cpu))
+        products = choose_precision(precision, processor, reduced_on_cpu=network.reduced_on_cpu)
+        return cls(processor, products, processes.count)
 
-    def as_dict(self) -> dict[str, str]:
-        return {"device": self.device.type, "precision": str(self.precision).removeprefix("torch.")}
+    def as_dict(self) -> dict[str, Any]:
+        precision = str(self.precision).removeprefix("torch.")
+        return {"device": self.device.type, "precision": precision, "processes": self.processes}
 
     def __str__(self) -> str:
-        return "on {device} in {precision}".format(**self.as_dict())
+        together = f", {self.processes} processes" if self.processes > 1 else ""
+        return "on {device} in {precision}".format(**self.as_dict()) + together
 
 
 def _check_before(arch: str, output: Path, tables: Sequence[LabelTable], export_check: ExportCheck | None) -> None:

@@ -55,7 +55,11 @@ class Vgg7(StudentNetwork):
 
 
 class Wav2Small(Vgg7):
-    """The paper's, 72K: PCM [batch, samples] at 16 kHz -> A/D/V [batch, 3]."""
+    """The paper's, 72K: PCM [batch, samples] at 16 kHz -> A/D/V [batch, 3].
+
+    >>> Wav2Small().eval()(torch.zeros(2, 16_000)).shape
+    torch.Size([2, 3])
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,6 +78,9 @@ class Wav2Small17K(Vgg7):
     over the mel bands, their Gram matrix, stands beside them before the head.
 
     PCM [batch, samples] at 16 kHz -> A/D/V [batch, 3].
+
+    >>> sum(tensor.numel() for tensor in Wav2Small17K().parameters())
+    15888
     """
 
     # The Gram matrix multiplies activations with themselves: rounded to 8 bits it is rounded twice.
@@ -100,6 +107,9 @@ class ConvBlock(nn.Module):
     """3x3 convolution without bias, batch norm, ReLU.
 
     While training, channels are filled up with zeros to a multiple of `LANES`, before and after; they never learn.
+
+    >>> ConvBlock(1, 8).eval()(torch.zeros(1, 1, 20, 16)).shape
+    torch.Size([1, 8, 20, 16])
     """
 
     def __init__(self, before: int, after: int) -> None:
@@ -192,14 +202,22 @@ def packs(x: Tensor) -> bool:
 
 
 def autocast_precision(x: Tensor) -> torch.dtype:
-    """What a product of x is computed in here and now."""
+    """What a product of x is computed in here and now.
+
+    >>> autocast_precision(torch.zeros(1))
+    torch.float32
+    """
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def through(blocks: nn.ModuleList, x: Tensor, valid: Tensor | None) -> Tensor:
     """x [batch, channels, time, mels] through the blocks. Behind `valid` [batch] time steps stands zero before each
-    block, as the convolution's own padding has it at the end of a clip that is alone."""
+    block, as the convolution's own padding has it at the end of a clip that is alone.
+
+    >>> through(nn.ModuleList([nn.Identity()]), torch.ones(1, 1, 3, 1), torch.tensor([2])).flatten().tolist()
+    [1.0, 1.0, 0.0]
+    """
     mask = None if valid is None else sample_mask(valid, x.shape[2])[:, None, :, None]
     for block in blocks:
         x = block(x if mask is None else torch.where(mask, x, 0.0))

@@ -21,6 +21,10 @@ def flops(sizes: Mapping[str, Any], seconds: float) -> float:
     """Floating point operations of the products of one clip: convolutions, linears and attention.
 
     sizes: of WavLM's configuration.
+
+    >>> from teacher.published.network import WAVLM_LARGE
+    >>> round(flops(WAVLM_LARGE, 1.0) / 1e9)  # GFLOP a second of audio
+    36
     """
     config: Any = WavLMConfig(**sizes)
     samples, inward, multiplied = round(seconds * SAMPLING_RATE), 1, 0

@@ -16,8 +16,8 @@ from distill import table
 from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator
 from distill.audio import SAMPLING_RATE, digest, padded, read, reject_unusable
 from distill.errors import AudioError, DistillError
-from distill.manifest import Failure, Segment
-from distill.remote import is_cache
+from distill.sources.manifest import Failure, Segment
+from distill.sources.remote import is_cache
 
 #: Segments that are decoded and answered together, where the teacher does not say otherwise.
 BATCH = 32
@@ -46,7 +46,11 @@ class Decoded:
 
 def clips_together(annotator: Annotator) -> int:
     """How many clips a teacher is best asked at once: a slow one says so itself (`together`), since what it has
-    answered is on disk only when its batch is done."""
+    answered is on disk only when its batch is done.
+
+    >>> clips_together(object()) == BATCH  # it says nothing of its own
+    True
+    """
     return int(getattr(annotator, "together", BATCH))
 
 

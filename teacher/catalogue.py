@@ -40,6 +40,9 @@ def open_teacher(name: str, device: str = "auto", precision: str = EXACT) -> Ann
     device: where a teacher of torch computes; the others use the CPU. precision: "bfloat16" for the products of the
     large encoders, which is to be checked (`teacher.precision`); the others know float32 alone.
 
+    >>> open_teacher("prosody").card.name
+    'prosody'
+
     Raises:
         DistillError: no such teacher, a hub out of reach, weights that do not fit, or a precision that it lacks.
     """
@@ -74,6 +77,9 @@ def absolute(name: str) -> str:
 def card_of(name: str) -> TeacherCard | None:
     """What is known of a teacher before its weights are read; None where only the hub could tell.
 
+    >>> card_of("prosody").bundled
+    True
+
     Raises:
         DistillError: no such teacher.
     """
@@ -101,7 +107,11 @@ def card_of(name: str) -> TeacherCard | None:
 
 
 def cards() -> list[TeacherCard]:
-    """The card of every teacher that has a name."""
+    """The card of every teacher that has a name.
+
+    >>> "prosody" in [card.name for card in cards()]
+    True
+    """
     return [_loaded(name).card for name in TEACHERS] + [family.card for family in FAMILIES.values()]
 
 

@@ -23,8 +23,8 @@ from typing import Any, TextIO, cast
 
 from distill.annotation import TeacherCard
 from distill.errors import DistillError
-from distill.manifest import Segment
 from distill.progress import say
+from distill.sources.manifest import Segment
 from teacher.asked import Task
 from teacher.batches import Outcome
 from teacher.catalogue import absolute

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from distill.annotation import Annotator
 from distill.errors import DistillError
-from distill.manifest import Segment
+from distill.sources.manifest import Segment
 from teacher.asked import Task
 from teacher.batches import Outcome
 from teacher.workers import annotate_batches, processes

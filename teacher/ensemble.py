@@ -60,6 +60,9 @@ def mean_of(members: Sequence[Annotator]) -> Mean:
 def members_of(name: str) -> list[str]:
     """The names in "mean:one,other".
 
+    >>> members_of("mean:odyssey,audeering")
+    ['odyssey', 'audeering']
+
     Raises:
         DistillError: fewer than two, or one of them twice.
     """
@@ -71,6 +74,10 @@ def members_of(name: str) -> list[str]:
 
 def mean_card(cards: Sequence[TeacherCard]) -> TeacherCard:
     """What can be said of the mean: the axes that all answer, the strictest licences, the clips that all take.
+
+    >>> from teacher.catalogue import card_of
+    >>> mean_card([card_of("odyssey"), card_of("audeering")]).licence  # the stricter one
+    'CC-BY-NC-SA-4.0'
 
     Raises:
         DistillError: they have no axis, or no length of clip, in common.

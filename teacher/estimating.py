@@ -18,8 +18,8 @@ from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.licences import UNKNOWN
 from distill.machine import cores, cpu_name
-from distill.manifest import Segment
-from distill.remote import DEFAULT_BYTES
+from distill.sources.manifest import Segment
+from distill.sources.remote import DEFAULT_BYTES
 from teacher.asked import Asked, Task
 from teacher.batches import annotate_batch, clips_together
 from teacher.catalogue import DEFAULT, EXACT

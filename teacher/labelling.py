@@ -15,10 +15,10 @@ from distill import table
 from distill.errors import DistillError
 from distill.files import read_json, sole_writer
 from distill.licences import UNKNOWN
-from distill.manifest import Failure, FailureLog, Listing, Segment
 from distill.progress import Progress, say
-from distill.remote import DEFAULT_BYTES, is_cache
-from distill.tars import SUFFIX, split
+from distill.sources.manifest import Failure, FailureLog, Listing, Segment
+from distill.sources.remote import DEFAULT_BYTES, is_cache
+from distill.sources.tars import SUFFIX, split
 from teacher import precision as precisions
 from teacher.asked import Asked
 from teacher.batches import clips_together
@@ -65,8 +65,9 @@ def label(
     """Annotate a folder, a file, tars or a manifest into the label table `output`; a second call does what is missing.
 
     window, hop: seconds; by default the teacher's longest clip, without overlap. where: rows of the manifest to take.
-    audio_licence: the licence of the recordings. require_licence: a kind (`distill.licences.KINDS`) that the teacher's
-    weights, its data and the recordings may not exceed. embeddings: write what the teacher pooled, in half precision.
+    audio_licence: of the recordings (`--data-licence`). require_licence: a kind (`distill.licences.KINDS`) that the
+    teacher's weights, its data and the recordings may not exceed. embeddings: write what the teacher pooled, in half
+    precision.
     views: how many a clip is answered in, itself among them (`teacher.views`): their standard deviation is its spread.
     relabel: replace the rows of files that have changed since. device: where a teacher of torch computes.
     precision: "bfloat16" where 200 clips show that the answers stay those of float32, which is tried before the work,

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from distill import table
-from distill.manifest import Segment
+from distill.parts import scan
+from distill.sources.manifest import Segment
 
 #: What a segment has besides the manifest's own columns.
 SEGMENT_COLUMNS = (*table.KEY_COLUMNS, "size", "changed")
@@ -47,18 +48,26 @@ class Marks:
 
 
 def marks_of(segments: Iterable[Segment]) -> np.ndarray:
-    """uint64 [segments, 4], in the order of `Marks`."""
+    """uint64 [segments, 4], in the order of `Marks`.
+
+    >>> marks_of([Segment("a.wav", 0.0, 1.5, size=48_044, changed=0)]).shape
+    (1, 4)
+    """
     return np.array([_marked(segment) for segment in segments], np.uint64).reshape(-1, 4)
 
 
 def put_together(marks: list[np.ndarray]) -> Marks:
-    """What was marked piece by piece, uint64 [n, 4] each."""
+    """What was marked piece by piece, uint64 [n, 4] each.
+
+    >>> len(put_together([np.zeros((2, 4), np.uint64), np.zeros((1, 4), np.uint64)]))
+    3
+    """
     rows = np.concatenate(marks) if marks else np.zeros((0, 4), np.uint64)
     return Marks(*(np.ascontiguousarray(rows[:, column]) for column in range(4)))
 
 
 def known_of(folder: Path) -> Marks:
-    """The marks of every row that a table holds, in the order of `table.scan`."""
+    """The marks of every row that a table holds, in the order of `scan`."""
     return put_together(
         [np.array([_marked_row(row) for row in batch], np.uint64).reshape(-1, 4) for batch in _rows(folder)]
     )
@@ -68,7 +77,7 @@ def files_of(folder: Path, flagged: np.ndarray) -> set[str]:
     """The files of the flagged rows of a table, in the order of `known_of`."""
     files: set[str] = set()
     at = 0
-    for batch in table.scan(folder, columns=("file",)):
+    for batch in scan(folder, columns=("file",)):
         rows = flagged[at : at + batch.num_rows]
         files.update(batch.column("file").filter(rows).to_pylist() if rows.any() else ())
         at += batch.num_rows
@@ -77,7 +86,7 @@ def files_of(folder: Path, flagged: np.ndarray) -> set[str]:
 
 def _rows(folder: Path) -> Iterator[list[dict[str, Any]]]:
     left_out = {*table.COLUMNS, table.EMBEDDING} - set(SEGMENT_COLUMNS)
-    for batch in table.scan(folder, without=left_out):
+    for batch in scan(folder, without=left_out):
         yield batch.to_pylist()
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from distill.errors import AudioError
 from distill.files import sha256_of_bytes
-from distill.manifest import Segment
-from distill.tars import open_bytes
+from distill.sources.manifest import Segment
+from distill.sources.tars import open_bytes
 from teacher.batches import BATCH
 
 #: Bytes from the middle of a file by which likely copies of it are brought into the same batch.

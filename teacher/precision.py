@@ -13,9 +13,9 @@ import numpy as np
 from distill.annotation import AXES, Annotator, TeacherCard, axis_columns
 from distill.errors import Refused
 from distill.files import reject_unwritable, write_json
-from distill.manifest import Cut, Segment, list_segments
 from distill.metrics import ccc
 from distill.progress import Progress, say
+from distill.sources.manifest import Cut, Segment, list_segments
 from teacher.asked import Asked, Task
 from teacher.batches import annotate_batch
 from teacher.catalogue import DEFAULT, EXACT

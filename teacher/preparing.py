@@ -11,7 +11,8 @@ from distill import table
 from distill.annotation import Annotator
 from distill.errors import Refused
 from distill.licences import UNKNOWN, require
-from distill.manifest import Cut, Listing
+from distill.parts import part_files
+from distill.sources.manifest import Cut, Listing
 from teacher.asked import Asked, Task
 from teacher.catalogue import EXACT, card_of
 from teacher.source import Source
@@ -88,7 +89,7 @@ def _vad(cut: Cut) -> dict[str, Any] | None:
 def _refuse_other_work(output: Path, now: Mapping[str, Any]) -> None:
     before = table.read_info(output)
     # A corrected command takes the place of one that failed before its first row.
-    if before is not None and table.part_files(output):
+    if before is not None and part_files(output):
         table.check_info(output, before, ("arguments", "root"))
         _refuse_other(output, {**_AT_FIRST, **before["arguments"], "root": before["root"]}, now)
     elif any(output.glob("part-*.parquet")):

@@ -42,7 +42,11 @@ class Ratings:
 
 
 def is_ratings(name: str) -> bool:
-    """Whether a teacher's name asks for people's ratings."""
+    """Whether a teacher's name asks for people's ratings.
+
+    >>> is_ratings("ratings:arousal"), is_ratings("prosody")
+    (True, False)
+    """
     return name == RATINGS or name.startswith(f"{RATINGS}:")
 
 

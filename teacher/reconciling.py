@@ -10,6 +10,7 @@ import numpy as np
 
 from distill import table
 from distill.errors import Refused
+from distill.parts import drop_files, settle
 from distill.progress import say
 from teacher.marks import Marks, files_of, known_of
 from teacher.work import Work
@@ -21,13 +22,13 @@ def reconcile(output: Path, work: Work, info: Mapping[str, Any], *, relabel: boo
     Raises:
         Refused: a file has changed, and `relabel` does not allow to replace its rows.
     """
-    table.settle(output)
+    settle(output)
     known = known_of(output)
     old = _no_longer_so(output, work, known, relabel=relabel)
     _say_what_is_gone(output, work, known)
     table.write_info(output, info)  # from here on the table is unfinished, whatever happens
     if old.any():
-        table.drop_files(output, files_of(output, old))
+        drop_files(output, files_of(output, old))
         known = known_of(output)
     work.leave_out(known)
 

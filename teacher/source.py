@@ -8,8 +8,8 @@ from pathlib import Path
 
 from distill.annotation import TeacherCard
 from distill.errors import DistillError
-from distill.manifest import Cut, Listing, list_segments
-from distill.remote import is_address
+from distill.sources.manifest import Cut, Listing, list_segments
+from distill.sources.remote import is_address
 from teacher.speech import SpeechFinder
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from transformers import WavLMConfig, WavLMModel
 from distill.audio import SAMPLING_RATE, read
 from distill.files import plain, reject_unwritable, write_json
 from distill.learning.device import choose_device
-from distill.progress import Progress
+from distill.timing import in_turns, serve, spread, workers
 from teacher.arithmetic import flops, product_rate
 from teacher.overhead import overhead
 from teacher.published.encoder import OwnEncoder
@@ -108,17 +107,12 @@ def _in_turns(
     ways: Mapping[str, Way], where: torch.device, sizes: Mapping[str, Any], seconds: float, rounds: int
 ) -> dict[str, list[Turn]]:
     """What every way took, round by round, after an untimed turn each."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack, Progress("timing", rounds, "rounds") as bar:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         clips = _clips(Path(folder), seconds, max(way.batch for way in ways.values()))
-        teams = {name: stack.enter_context(_at_work(way, where, sizes)) for name, way in ways.items()}
+        teams = {name: stack.enter_context(_at_work(way, where, sizes, clips)) for name, way in ways.items()}
         for team in teams.values():
-            team(clips)
-        taken: dict[str, list[Turn]] = {name: [] for name in teams}
-        for number in range(rounds):
-            for name in _turned(list(teams), number):
-                taken[name].append(teams[name](clips))
-            bar.advance()
-    return taken
+            team()
+        return in_turns(teams, rounds)
 
 
 def plain_loop(encoder: WavLMModel, paths: Sequence[Path]) -> list[Tensor]:
@@ -167,57 +161,37 @@ def _clips(folder: Path, seconds: float, count: int) -> list[Path]:
     return paths
 
 
-def _turned(names: list[str], by: int) -> list[str]:
-    """Another way begins each round, so that none is always the one after the same."""
-    by %= len(names)
-    return names[by:] + names[:by]
-
-
 @contextmanager
-def _at_work(way: Way, where: torch.device, sizes: Mapping[str, Any]) -> Iterator[Callable[..., Turn]]:
-    """Processes with their encoder ready; gives team(clips) -> what a turn took."""
-    context = get_context("spawn")  # threads and memory settings as in a process that does nothing else
-    ends, workers = [], []
-    for _ in range(way.processes):
-        mine, theirs = context.Pipe()
-        workers.append(context.Process(target=_serve, args=(theirs, way, str(where), dict(sizes)), daemon=True))
-        workers[-1].start()
-        theirs.close()  # so that a worker that dies is an end of file, not a wait for ever
-        ends.append(mine)
-    for end in ends:
-        end.recv()  # ready
+def _at_work(
+    way: Way, where: torch.device, sizes: Mapping[str, Any], clips: Sequence[Path]
+) -> Iterator[Callable[[], Turn]]:
+    """Processes with their encoder ready; gives team() -> what a turn took, of as many clips as go together."""
+    paths, clips_done = [str(path) for path in clips[: way.batch]], way.batch * way.processes
+    with workers(_server, way, str(where), dict(sizes), count=way.processes) as team:
 
-    def team(clips: Sequence[Path]) -> Turn:
-        before = time.perf_counter_ns()
-        for end in ends:
-            end.send([str(path) for path in clips[: way.batch]])
-        answers = [end.recv() for end in ends]
-        wall = (time.perf_counter_ns() - before) / 1e6
-        clips_done = way.batch * way.processes
-        return Turn(wall / clips_done, sum(answer[0] for answer in answers) / clips_done, answers[0][1])
+        def turn() -> Turn:
+            before = time.perf_counter_ns()
+            for worker in team:
+                worker.ask(paths)
+            answers = [worker.answer() for worker in team]
+            wall = (time.perf_counter_ns() - before) / 1e6
+            return Turn(wall / clips_done, sum(answer[0] for answer in answers) / clips_done, answers[0][1])
 
-    try:
-        yield team
-    finally:
-        for end, worker in zip(ends, workers, strict=True):
-            end.close()
-            worker.join(10)
+        yield turn
 
 
-def _serve(end: Connection, way: Way, device: str, sizes: Mapping[str, Any]) -> None:
-    """Answer lists of paths until the other end closes."""
+def _server(end: Connection, way: Way, device: str, sizes: Mapping[str, Any]) -> None:
+    """Encode lists of paths: processor time in ms, and the states of the first."""
     if way.threads != torch.get_num_threads():
         torch.set_num_threads(way.threads)
     encode = _encoder(way, torch.device(device), sizes)
-    end.send("ready")
-    while True:
-        try:
-            paths = end.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
+
+    def answer(paths: Sequence[str]) -> tuple[float, np.ndarray]:
         before = time.process_time_ns()
         states = encode([Path(path) for path in paths])[0].float().cpu().numpy()  # which waits for a GPU, too
-        end.send(((time.process_time_ns() - before) / 1e6, states))
+        return (time.process_time_ns() - before) / 1e6, states
+
+    serve(end, answer)
 
 
 def _encoder(way: Way, where: torch.device, sizes: Mapping[str, Any]) -> Encode:
@@ -243,10 +217,9 @@ def _figures(milliseconds: Sequence[float], first: Sequence[float], seconds: flo
     >>> figures["median"], figures["ratio"], figures["ratio_p10"], figures["rtf"]
     (50.0, 2.0, 1.6, 0.01)
     """
-    low, median, high = (float(value) for value in np.percentile(milliseconds, [10, 50, 90]))
-    each = np.divide(first, milliseconds)
+    median, each = statistics.median(milliseconds), np.divide(first, milliseconds)
     return {
-        "median": round(median, 2), "p10": round(low, 2), "p90": round(high, 2), "rtf": median / 1e3 / seconds,
+        **spread(milliseconds, 2), "rtf": median / 1e3 / seconds,
         "ratio": round(statistics.median(first) / median, 4), "ratio_p10": round(float(np.percentile(each, 10)), 4),
         "ratio_p90": round(float(np.percentile(each, 90)), 4),
     }  # fmt: skip

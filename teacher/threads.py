@@ -11,7 +11,11 @@ VARIABLE = "OMP_NUM_THREADS"
 
 
 def threads_here() -> int:
-    """Threads of this process: what the environment says, else one a core."""
+    """Threads of this process: what the environment says, else one a core.
+
+    >>> threads_here() >= 1
+    True
+    """
     said = os.environ.get(VARIABLE, "").partition(",")[0]
     return int(said) if said.isdigit() and int(said) else os.cpu_count() or 1
 

@@ -71,7 +71,12 @@ def in_views(annotator: Annotator, views: int) -> Views:
 
 def views_of(clip: np.ndarray, views: int, shortest: int) -> list[np.ndarray]:
     """The clip as it is, and views - 1 others of it. clip: float32 [samples]; none is shorter than `shortest` samples,
-    unless the clip is."""
+    unless the clip is.
+
+    >>> clip = np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
+    >>> [view is clip for view in views_of(clip, views=3, shortest=4_800)]
+    [True, False, False]
+    """
     rng = np.random.default_rng(int(digest(clip)[:16], 16))
     return [clip, *(_changed(clip, rng, shortest) for _ in range(views - 1))]
 

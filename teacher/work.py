@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distill import table
-from distill.manifest import Failure, Segment
+from distill.sources.manifest import Failure, Segment
 from teacher.marks import SEGMENT_COLUMNS, Marks, marks_of, put_together
 
 #: Segments that are planned into batches together; the rest waits on disk.

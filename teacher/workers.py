@@ -16,7 +16,7 @@ from multiprocessing import current_process, get_context
 
 from distill.annotation import Annotator, TeacherCard
 from distill.errors import DistillError
-from distill.manifest import Segment
+from distill.sources.manifest import Segment
 from teacher.asked import Task
 from teacher.batches import Outcome, annotate_batch, annotate_decoded, decoded_ahead
 from teacher.threads import share_of_cores, take_threads
@@ -73,7 +73,12 @@ class Annotating:
 
 
 def processes(card: TeacherCard, device: str) -> int:
-    """How many a teacher can use: one a core; if it uses all cores by itself one a GPU, or one."""
+    """How many a teacher can use: one a core; if it uses all cores by itself one a GPU, or one.
+
+    >>> from teacher.catalogue import card_of
+    >>> processes(card_of("prosody"), "cpu") >= 1
+    True
+    """
     return len(devices(device)) if card.own_threads else os.cpu_count() or 1
 
 

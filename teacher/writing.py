@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from distill import table
+from distill.parts import MERGED, merge_parts, part_files
 
 #: A row waits at most so long for others to be written with (seconds).
 PATIENCE = 1.0
@@ -87,19 +88,19 @@ class Writer:
             self._tiers.setdefault(tier, []).append(part)
             if len(self._tiers[tier]) < MERGED_TOGETHER:
                 return
-            part = table.merge_parts(self.folder, self._tiers.pop(tier))
+            part = merge_parts(self.folder, self._tiers.pop(tier))
             tier += 1
 
     def _tidy(self) -> None:
         """What is left in small parts, in one."""
         small = self._tiers.pop(0, [])
         if len(small) > 1:
-            table.merge_parts(self.folder, small)
+            merge_parts(self.folder, small)
 
 
 def _tiers(folder: Path) -> dict[int, list[Path]]:
     """The parts that are there, those that were merged before apart from the others."""
     tiers: dict[int, list[Path]] = {}
-    for part in table.part_files(folder):
-        tiers.setdefault(int(part.name.startswith(table.MERGED)), []).append(part)
+    for part in part_files(folder):
+        tiers.setdefault(int(part.name.startswith(MERGED)), []).append(part)
     return tiers

@@ -14,11 +14,11 @@ from distill import table
 from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator
 from distill.audio import SAMPLING_RATE, Span, padded, read, reject_unusable, seconds_of
 from distill.errors import AudioError, DistillError
-from distill.manifest import Failure, audio_files
-from distill.naming import AmbiguousName, Names
 from distill.progress import Progress
+from distill.sources.manifest import Failure, audio_files
+from distill.sources.naming import AmbiguousName, Names
+from distill.sources.tars import is_there
 from distill.student import Student
-from distill.tars import is_there
 
 #: Clips that a teacher is asked at once; one that can take fewer divides them itself.
 TOGETHER = 32
@@ -145,11 +145,12 @@ def _span(path: Path, start: float | None, end: float | None) -> Span:
 @dataclass(frozen=True)
 class Answers:
     """What a model said. rows: of the truth, those that were answered; adv: float32 [rows, versions, 3]; failures: of
-    the other rows."""
+    the other rows. heard: what was found of each row's clip where it was decoded and something was asked of it."""
 
     rows: list[int]
     adv: np.ndarray
     failures: list[Failure]
+    heard: Sequence[Any] = ()
 
 
 def answers(
@@ -158,24 +159,30 @@ def answers(
     keys: Sequence[Key],
     columns: Sequence[Mapping[str, Any]],
     versions: Callable[[np.ndarray], Sequence[np.ndarray]] = lambda signal: [signal],
+    describe: Callable[[np.ndarray], Any] | None = None,
 ) -> Answers:
     """Ask a model about the segments `keys`, of which `columns` tell more.
 
     versions: gives what is asked of a clip, the clip itself first, always as many. A segment fails if it cannot be
-    read or has no answer as it is; its other versions are NaN where they have none.
+    read or has no answer as it is; its other versions are NaN where they have none. describe: is asked of every clip as
+    it is, for `Answers.heard`.
     """
     failed: dict[int, str] = {}
     given: dict[int, list[np.ndarray]] = {}
+    described: dict[int, Any] = {}
     heard = _heard(model, recordings, keys, columns, versions, failed)
     while together := list(islice(heard, TOGETHER)):
         said = model.answer([clip for _, clip in together])
-        for (row, _), (adv, reason) in zip(together, said, strict=True):
-            if reason and row not in given:  # the clip itself comes first
-                failed[row] = reason
+        for (row, clip), (adv, reason) in zip(together, said, strict=True):
+            if row not in given:  # the clip itself comes first
+                if reason:
+                    failed[row] = reason
+                described[row] = describe(clip.signal) if describe else None
             given.setdefault(row, []).append(adv)
     rows = [row for row in sorted(given) if row not in failed]
     all_adv = np.array([given[row] for row in rows]) if rows else np.zeros((0, 1, len(AXES)), np.float32)
-    return Answers(rows, all_adv, [Failure(keys[row][0], failed[row], *keys[row][1:]) for row in sorted(failed)])
+    failures = [Failure(keys[row][0], failed[row], *keys[row][1:]) for row in sorted(failed)]
+    return Answers(rows, all_adv, failures, [described[row] for row in rows] if describe else ())
 
 
 def _heard(

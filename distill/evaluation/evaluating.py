@@ -23,10 +23,10 @@ from distill.evaluation.robustness import Trial
 from distill.evaluation.snr import UNKNOWN, snr_bin
 from distill.evaluation.truth import Rated, look_up, read_rated
 from distill.files import reject_no_json, write_csv, write_json
-from distill.manifest import write_failures
 from distill.metrics import against as against_others
 from distill.metrics import agreement, answered, slices
 from distill.progress import Progress, say
+from distill.sources.manifest import write_failures
 from distill.student import Student
 
 #: A column that can be sliced by even if the truth has none of this name: it is then estimated from the recordings.
@@ -82,9 +82,10 @@ def evaluate(
     if predictions is not None:
         said = look_up(read_rated(predictions), rated)
     else:
-        said = _asked(_model(student, teacher, open_teacher), Recordings(rated.path, audio), rated, trial)
+        describe = snr_bin if SNR in by and not rated.has(SNR) else None
+        said = _asked(_model(student, teacher, open_teacher), Recordings(rated.path, audio), rated, trial, describe)
     _check_answered(said, rated)
-    result = _scored(said, rated, _groups(rated, said.rows, by, audio), seed)
+    result = _scored(said, rated, _groups(rated, said, by, audio), seed)
     if others is not None:
         result["against"] = {"answers": str(against), **_against(others, rated, said, seed)}
     if trial is not None:
@@ -124,11 +125,17 @@ def _model(student: str | Path | None, teacher: str | None, open_teacher: Callab
     return model_of_teacher(open_teacher(teacher))
 
 
-def _asked(model: Model, recordings: Recordings, rated: Rated, trial: Trial | None) -> Answers:
+def _asked(
+    model: Model,
+    recordings: Recordings,
+    rated: Rated,
+    trial: Trial | None,
+    describe: Callable[[np.ndarray], str] | None,
+) -> Answers:
     if trial is None:
-        return answers(model, recordings, rated.keys, rated.columns)
+        return answers(model, recordings, rated.keys, rated.columns, describe=describe)
     trial.announce()
-    return answers(model, recordings, rated.keys, rated.columns, trial.versions)
+    return answers(model, recordings, rated.keys, rated.columns, trial.versions, describe)
 
 
 def _check_answered(said: Answers, rated: Rated) -> None:
@@ -140,17 +147,17 @@ def _check_answered(said: Answers, rated: Rated) -> None:
         raise DistillError(f"{rated.path}: has no axis in common with the answers")
 
 
-def _groups(rated: Rated, rows: Sequence[int], by: Sequence[str], audio: Path | None) -> dict[str, list[Any]]:
-    """What each of the columns says of the rows."""
+def _groups(rated: Rated, said: Answers, by: Sequence[str], audio: Path | None) -> dict[str, Sequence[Any]]:
+    """What each of the columns says of the rows that were answered."""
     return {
-        column: [rated.columns[row][column] for row in rows] if rated.has(column)
-        else _estimated_snr(Recordings(rated.path, audio), [rated.keys[row] for row in rows])
+        column: [rated.columns[row][column] for row in said.rows] if rated.has(column)
+        else said.heard or _estimated_snr(Recordings(rated.path, audio), [rated.keys[row] for row in said.rows])
         for column in by
     }  # fmt: skip
 
 
 def _estimated_snr(recordings: Recordings, keys: Sequence[Key]) -> list[str]:
-    """The bin of each recording; of one that cannot be read it is unknown."""
+    """The bin of each recording, where the answers come from a file; of one that cannot be read it is unknown."""
     bins = []
     with Progress("estimating SNR", len(keys), "clips") as progress:
         for key in keys:

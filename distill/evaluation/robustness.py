@@ -64,7 +64,11 @@ AT_10_DB, AT_ANY_GAIN, BEHIND_SILENCE = Limit(drop=0.05), Limit(change=0.02), Li
 
 
 def conditions() -> list[Condition]:
-    """The conditions, in the order of the report; of the codecs those that libsndfile has here."""
+    """The conditions, in the order of the report; of the codecs those that libsndfile has here.
+
+    >>> [condition.name for condition in conditions()][:5]
+    ['noise 20 dB', 'noise 10 dB', 'noise 5 dB', 'noise 0 dB', 'room']
+    """
     return [
         _noisy(20), _noisy(10, AT_10_DB), _noisy(5), _noisy(0),
         Condition("room", lambda signal, scene: reverberate(signal, scene.room)),

@@ -24,6 +24,11 @@ def estimated_snr(signal: np.ndarray) -> float:
     there is no other.
 
     signal: float32 [samples], mono 16 kHz.
+
+    >>> hiss = 0.01 * np.random.default_rng(0).standard_normal(32_000)
+    >>> loud = np.repeat([1.0, 0.0], 16_000)
+    >>> round(estimated_snr(hiss + loud))  # half of it sounds: power 0.5 over noise of 0.0001
+    37
     """
     samples = round(_FRAME_SECONDS * SAMPLING_RATE)
     frames = signal[: len(signal) // samples * samples].astype(np.float64).reshape(-1, samples)

@@ -13,8 +13,8 @@ from distill import table
 from distill.annotation import AXES, axis_columns
 from distill.errors import AudioError, DistillError
 from distill.evaluation.answering import Answers, Key
-from distill.manifest import Failure, read_rows, select
-from distill.naming import AmbiguousName, Names
+from distill.sources.manifest import Failure, read_rows, select
+from distill.sources.naming import AmbiguousName, Names
 
 #: Times of a segment that differ by less are the same (seconds).
 SAME_TIME = 0.005
@@ -25,6 +25,10 @@ class Rated:
     """Rows of a truth or of predictions, and where they were read.
 
     keys: (file, start or None, end or None) of each; adv: float32 [n, 3], NaN where an axis is lacking.
+
+    >>> rated = Rated(Path("t.csv"), [("a.wav", None, None)], np.zeros((1, 3)), [{"sex": "f"}])
+    >>> rated.has("sex"), rated.has("age")
+    (True, False)
     """
 
     path: Path
@@ -70,6 +74,11 @@ def _number(value: Any, at: str) -> float | None:
 
 def look_up(predictions: Rated, truth: Rated) -> Answers:
     """What the predictions say of the truth's rows. Times are compared where both sides give them.
+
+    >>> def said(name, arousal):
+    ...     return Rated(Path("p.csv"), [(name, None, None)], axis_columns([(arousal, None, None)]), [{}])
+    >>> look_up(said("a.wav", 0.5), said("deep/a", 0.4)).adv.tolist()
+    [[[0.5, nan, nan]]]
 
     Raises:
         DistillError: several files have a name, or several predictions are of one segment.

@@ -11,6 +11,7 @@ from distill.annotation import AXES
 from distill.errors import DistillError, Refused
 from distill.files import write_csv, write_text
 from distill.licences import kind, strictest
+from distill.parts import scan
 
 #: The table's name in a database.
 TABLE = "labels"
@@ -61,13 +62,13 @@ def timedelta(seconds: float) -> str:
 def _columns(folder: Path) -> list[str]:
     """The axes, and those spreads that some row has."""
     there = set()
-    for batch in table.scan(folder, columns=table.SPREADS):
+    for batch in scan(folder, columns=table.SPREADS):
         there |= {name for name in batch.schema.names if batch.column(name).null_count < batch.num_rows}
     return [*AXES, *(name for name in table.SPREADS if name in there)]
 
 
 def _rows(folder: Path, columns: Sequence[str]) -> Iterator[Sequence[str]]:
-    for batch in table.scan(folder, columns=(*table.KEY_COLUMNS, *columns)):
+    for batch in scan(folder, columns=(*table.KEY_COLUMNS, *columns)):
         times = [map(timedelta, batch.column(name).to_pylist()) for name in ("start", "end")]
         yield from zip(
             batch.column("file").to_pylist(), *times, *(_texts(batch, name) for name in columns), strict=True

@@ -17,8 +17,9 @@ from distill.annotation import AXES
 from distill.errors import DistillError, Refused
 from distill.files import sole_writer, whole, write_text
 from distill.licences import UNKNOWN, strictest
-from distill.manifest import Failure, FailureLog
+from distill.parts import columns_by, part_files, scan
 from distill.progress import Progress
+from distill.sources.manifest import Failure, FailureLog
 
 #: Answers to the same audio that are no further apart than this are the same answer.
 TOLERANCE = 1e-6
@@ -142,9 +143,9 @@ def _make_empty(output: Path) -> None:
 
 
 def _keys(parent: Parent) -> np.ndarray:
-    """A hash of file, start and end of every row: uint64 [rows], in the order of `table.scan`."""
+    """A hash of file, start and end of every row: uint64 [rows], in the order of `scan`."""
     found = [np.zeros(0, np.uint64)]
-    for batch in table.scan(parent.folder, columns=table.KEY_COLUMNS):
+    for batch in scan(parent.folder, columns=table.KEY_COLUMNS):
         columns = (batch.column(name).to_pylist() for name in table.KEY_COLUMNS)
         hashes = [table.hashed((parent.file(file), start, end)) for file, start, end in zip(*columns, strict=True)]
         found.append(np.array(hashes, np.uint64))
@@ -220,7 +221,7 @@ def _schema(parents: Sequence[Parent]) -> Any:
 
     found = None
     for parent in parents:
-        for part in table.part_files(parent.folder):
+        for part in part_files(parent.folder):
             one = pyarrow.parquet.read_schema(part).remove_metadata()
             found = one if found is None else pyarrow.unify_schemas([found, one], promote_options="permissive")
     if found is None:
@@ -235,7 +236,7 @@ def _merged(parents: Sequence[Parent], keys: Sequence[np.ndarray], schema: Any, 
     twice = _Twice(keys)
     for parent, known in zip(parents, keys, strict=True):
         at = 0
-        for batch in table.scan(parent.folder):
+        for batch in scan(parent.folder):
             first = twice.kept(known[at : at + batch.num_rows], batch, parent)
             at += batch.num_rows
             progress.advance(batch.num_rows)
@@ -249,7 +250,7 @@ def _fitted(batch: Any, schema: Any, parent: Parent) -> Any:
     """A batch with the columns of `schema`, its files below the new root."""
     import pyarrow
 
-    columns = table.columns_by(schema, batch)
+    columns = columns_by(schema, batch)
     if parent.prefix:
         files = [parent.file(file) for file in batch.column("file").to_pylist()]
         columns[schema.get_field_index("file")] = pyarrow.array(files, pyarrow.string())

@@ -24,7 +24,12 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
 
 
 def page(found: Mapping[str, Any]) -> str:
-    """found: what `distill.labels.summary.show` returns."""
+    """found: what `distill.labels.summary.show` returns.
+
+    >>> found = {"labels": "mine", "rows": 2, "complete": False, "audio_hours": 0.5, "failed": 0, "teacher": "prosody"}
+    >>> page({**found, "answers": {}, "spread": {}}).startswith("<!doctype html>")
+    True
+    """
     title = html.escape(f"{found['labels']}: {found['rows']:,} rows")
     state = "complete" if found["complete"] else "unfinished: what is there so far"
     lead = f"{state}; {found['audio_hours']:.2f} hours of audio, {found['failed']} segments failed; {found['teacher']}"

@@ -15,6 +15,7 @@ from distill.annotation import AXES
 from distill.errors import DistillError
 from distill.files import write_text
 from distill.labels.page import page
+from distill.parts import scan
 from distill.table import SPREADS
 
 #: Percentiles that are told.
@@ -151,7 +152,7 @@ def _counted(folder: Path) -> tuple[int, float, dict[str, Distribution]]:
 def _read_through(folder: Path) -> tuple[int, float, dict[str, Distribution]]:
     rows, seconds, names = 0, 0.0, (*AXES, *SPREADS)
     seen = {name: Distribution() for name in names}
-    for batch in table.scan(folder, columns=("start", "end", *names)):
+    for batch in scan(folder, columns=("start", "end", *names)):
         rows += batch.num_rows
         seconds += table.audio_seconds(batch)
         for name in set(names) & set(batch.schema.names):

@@ -14,6 +14,9 @@ class Batch(NamedTuple):
     pcm: float32 [batch, samples] at 16 kHz; lengths: [batch] in samples; target: float32 [batch, 3], NaN where unknown.
     weight: float32 [batch, 3], how much each counts in the loss, or None where all count alike.
     embedding: float32 [batch, dimensions], the teacher's, a row of NaN where it is unknown, or None.
+
+    >>> Batch(torch.zeros(2, 16_000), torch.full((2,), 16_000), torch.full((2, 3), 0.5)).pcm.shape
+    torch.Size([2, 16000])
     """
 
     pcm: Tensor

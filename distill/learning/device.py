@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from distill.errors import DistillError
+from distill.launched import launched
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -19,14 +20,23 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
-    """cuda, mps or cpu; "auto" takes the first of them that is there. "cuda:1" is the second of several GPUs.
+    """cuda, mps or cpu; "auto" takes the first of them that is there. "cuda:1" is the second of several GPUs. Of
+    several processes on a machine each takes a GPU of its own.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
 
     Raises:
         DistillError: the device asked for is not there.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    place = launched()
+    # Processes that train together exchange tensors, which no backend of torch does on mps.
+    mps = torch.backends.mps.is_available() and place.count == 1
+    there = {"cuda": torch.cuda.is_available(), "mps": mps, "cpu": True}
     if wanted == "auto":
-        return torch.device(next(name for name, usable in there.items() if usable))
+        wanted = next(name for name, usable in there.items() if usable)
+    if wanted == "cuda" and place.count > 1:
+        wanted = f"cuda:{place.local_rank}"
     kind, _, number = wanted.partition(":")
     if not there[kind] or int(number or 0) >= max(torch.cuda.device_count(), 1):
         raise DistillError(f"--device {wanted}: torch finds none here; --device auto takes what there is")
@@ -34,7 +44,11 @@ def choose_device(wanted: str = "auto") -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device, *, reduced_on_cpu: bool = True) -> torch.dtype:
-    """float32 or bfloat16; "auto" takes bfloat16 where the processor multiplies in it, and the network gains by it."""
+    """float32 or bfloat16; "auto" takes bfloat16 where the processor multiplies in it, and the network gains by it.
+
+    >>> choose_precision("float32", torch.device("cpu"))
+    torch.float32
+    """
     if wanted != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
     native = device.type == "cuda" or (
@@ -45,13 +59,22 @@ def choose_precision(wanted: str, device: torch.device, *, reduced_on_cpu: bool 
 
 def loaders(wanted: int | None) -> int:
     """How many processes prepare batches: as many as are wanted, else one, and none where there are fewer than four
-    cores: drawing takes a tenth of a core, and to leave a whole one to it would cost training half of its speed."""
-    return int((os.cpu_count() or 1) >= 4) if wanted is None else wanted
+    cores: drawing takes a tenth of a core, and to leave a whole one to it would cost training half of its speed.
+
+    >>> loaders(2)
+    2
+    """
+    return int(_cores() >= 4) if wanted is None else wanted
 
 
 def share_cores(workers: int) -> None:
     """Leave a core to each process that prepares batches: OpenMP threads that wait for a busy core stop one another."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - workers))
+    torch.set_num_threads(max(1, _cores() - workers))
+
+
+def _cores() -> int:
+    """Those of the machine, shared by the processes that torchrun has started on it."""
+    return (os.cpu_count() or 1) // launched().local_count
 
 
 def laid_out(model: Network) -> Network:

@@ -21,6 +21,7 @@ from distill.files import plain, whole, write_text
 from distill.learning.batch import Batch
 from distill.learning.network import PooledNetwork
 from distill.learning.objective import Objective
+from distill.learning.processes import ALONE, Processes
 from distill.metrics import answered, ccc
 from distill.progress import Progress, duration, say
 
@@ -49,7 +50,11 @@ class Schedule:
     average_decay: float = 0.995
 
     def fraction(self, step: int, steps_an_epoch: int, seconds: float) -> float:
-        """Share of the training that is over, 0..1."""
+        """Share of the training that is over, 0..1.
+
+        >>> Schedule(epochs=4, minutes=None).fraction(25, 50, seconds=9.0)
+        0.125
+        """
         by_time = seconds / 60 / self.minutes if self.minutes else 0.0
         by_step = step / (self.epochs * steps_an_epoch) if self.epochs else 0.0
         return min(1.0, max(by_time, by_step))
@@ -92,8 +97,12 @@ def fit(
     device: torch.device,
     precision: torch.dtype = torch.float32,
     log: Callable[[dict[str, Any]], None] = lambda _: None,
+    processes: Processes = ALONE,
 ) -> dict[str, Tensor]:
     """Train `model` and return the averaged weights that agreed best with the held-out targets.
+
+    processes: those that train it together, each with `batches` of its own; the loss is over the batches of all. The
+    first scores, writes, logs and has weights to return; the others return those of their last checkpoint, or none.
 
     Every finished epoch is saved to `folder`/checkpoints and told in `folder`/metrics.jsonl; called again after an
     interruption it goes on from there. With `schedule.epochs` on one CPU machine the result is the same to the bit.
@@ -101,12 +110,16 @@ def fit(
     Raises:
         DistillError: the loss is no longer a number.
     """
+    processes.connect(device)
     state = _resumed(folder, _fresh(model.to(device), objective.to(device), schedule), device)
-    training = _Training(state, batches, schedule, device, precision)
+    _begin_alike(state, processes, folder)
+    training = _Training(state, batches, schedule, device, precision, processes)
     with Progress("training", training.steps_in_all(), "steps") as progress:
         progress.advance(state.step)
         while training.fraction() < 1:
             told = training.epoch(progress)
+            if not processes.first:
+                continue
             scores = agreement_per_axis(state.average.module, held_out(), device)
             _keep_best(state, scores)
             line = {"epoch": state.epoch, "step": state.step, "seconds": round(state.seconds, 1), **told, "ccc": scores}
@@ -144,10 +157,11 @@ class _Training:
     """Epochs and steps, on the clock of all sessions together."""
 
     def __init__(
-        self, state: State, batches: Batches, schedule: Schedule, device: torch.device, precision: torch.dtype
-    ) -> None:
+        self, state: State, batches: Batches, schedule: Schedule, device: torch.device, precision: torch.dtype,
+        processes: Processes = ALONE,
+    ) -> None:  # fmt: skip
         self.state, self.batches, self.schedule = state, batches, schedule
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.processes = device, precision, processes
         self._started = time.monotonic() - state.seconds
 
     def fraction(self) -> float:
@@ -167,8 +181,8 @@ class _Training:
         for batch in self.batches(self.state.epoch):
             rate = self.schedule.rate(self.fraction())
             losses.append(self.step(batch, rate))
-            self.state.seconds = time.monotonic() - self._started
-            seconds = float(batch.lengths.sum()) / SAMPLING_RATE
+            self.state.seconds = self.processes.from_first(time.monotonic() - self._started)
+            seconds = self.processes.total(float(batch.lengths.sum()) / SAMPLING_RATE)
             audio += seconds
             progress.total = self.steps_in_all()
             progress.advance(audio_seconds=seconds)
@@ -189,10 +203,11 @@ class _Training:
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             features = state.model.pooled(batch.pcm, batch.lengths if ragged else None)
             predicted = state.model.head(features)
-        value: Tensor = state.objective(features.float(), predicted.float(), batch)
-        if not torch.isfinite(value):
+        value: Tensor = state.objective(*self.processes.joined(features.float(), predicted.float(), batch))
+        if self.processes.first and not torch.isfinite(value):  # it is the same in all
             raise DistillError(f"the loss is {value.item()} at step {state.step}; try a lower --learning-rate")
         value.backward()  # type: ignore[no-untyped-call]
+        self.processes.share_gradients(state.model, state.objective)
         nn.utils.clip_grad_norm_(_trainable(state.model), self.schedule.clip_norm)
         state.optimiser.step()
         state.average.update_parameters(state.model)
@@ -266,6 +281,13 @@ def _resumed(folder: Path, state: State, device: torch.device) -> State:
     state.best, state.best_weights = saved["best"], {name: value.cpu() for name, value in saved["best_weights"].items()}
     say(f"going on after epoch {state.epoch} ({duration(state.seconds)} of training so far)")
     return state
+
+
+def _begin_alike(state: State, processes: Processes, folder: Path) -> None:
+    """Several processes begin at the same step with the same weights."""
+    if processes.from_first(state.step) != state.step:
+        raise DistillError(f"{folder}: the first process sees another checkpoint there; all machines have to share it")
+    processes.start_alike(state.model, state.objective)
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:

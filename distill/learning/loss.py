@@ -38,7 +38,11 @@ def ccc_loss(predicted: Tensor, target: Tensor, weight: Tensor | None = None) ->
 
 
 def mse_loss(predicted: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean squared error over the known targets. predicted, target: [batch, axes] -> scalar. weight: as of the CCC."""
+    """Mean squared error over the known targets. predicted, target: [batch, axes] -> scalar. weight: as of the CCC.
+
+    >>> float(mse_loss(torch.tensor([[0.5], [0.5]]), torch.tensor([[0.0], [torch.nan]])))
+    0.25
+    """
     known = torch.isfinite(target)
     error = torch.where(known, (predicted - torch.where(known, target, 0.0)) ** 2, 0.0)
     if weight is None:
@@ -47,7 +51,12 @@ def mse_loss(predicted: Tensor, target: Tensor, weight: Tensor | None = None) ->
 
 
 def ccc_and_mse_loss(predicted: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """1 - CCC plus ten times the MSE, which brings the two to the same order on answers of about 0..1."""
+    """1 - CCC plus ten times the MSE, which brings the two to the same order on answers of about 0..1.
+
+    >>> x = torch.tensor([[0.1], [0.5], [0.9]])
+    >>> round(float(ccc_and_mse_loss(x + 0.2, x)), 3)  # 1 - 0.842, and ten times 0.04
+    0.558
+    """
     return ccc_loss(predicted, target, weight) + 10 * mse_loss(predicted, target, weight)
 
 

@@ -47,6 +47,9 @@ class EmbeddingHint(nn.Module):
     Romero et al. (2015), "FitNets: Hints for thin deep nets", equation 3: a regressor is learned beside the student and
     dropped afterwards. Mean squared error over dimensions that are standardised, so that each counts alike; a clip
     whose embedding is unknown (NaN) is left out.
+
+    >>> EmbeddingHint(8, np.array([[0.1, 5.0], [0.9, 5.0]])).projection.out_features  # a constant says nothing
+    1
     """
 
     mean: Tensor
@@ -85,6 +88,11 @@ class RelationalHint(nn.Module):
     Park et al. (2019), "Relational knowledge distillation", equations 5 to 7: the Huber loss between the distances of
     all pairs of the batch, on each side divided by their mean. The teacher's distances are those of its embeddings, or
     of its answers where it gives none; the student's are those of its pooled features.
+
+    >>> features = torch.tensor([[0.0], [1.0], [3.0]])
+    >>> far = Batch(torch.zeros(3, 1), torch.ones(3), 2 * features)
+    >>> float(RelationalHint()(features, far))  # the same distances, but for a factor
+    0.0
     """
 
     def forward(self, features: Tensor, batch: Batch) -> Tensor:

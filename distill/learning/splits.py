@@ -42,6 +42,9 @@ def groups_of(files: Sequence[str], speakers: Sequence[str | None], speaker_from
 def held_out(groups: Sequence[str], *, seed: int = 0) -> np.ndarray:
     """Boolean [n], true for the clips of groups drawn until about `SHARE` of all clips are held out.
 
+    >>> held_out(["ann", "ann", "bob", "cy", "cy"]).tolist()
+    [False, False, False, True, True]
+
     Raises:
         DistillError: there is only one group.
     """

@@ -36,6 +36,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def check_tensors(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     """Whether `found` are exactly the tensors that `expected` names, each of its shape and type, and finite.
 
+    >>> check_tensors(Path("x"), {"weight": torch.zeros(2)}, {"weight": torch.zeros(3)})
+    Traceback (most recent call last):
+    ...
+    distill.errors.DistillError: x: the tensor weight has shape [3], expected [2]
+
     Raises:
         DistillError: the first tensor that is missing, too many, misshaped, of another type, or not finite.
     """

@@ -23,7 +23,15 @@ HIGHEST_HARMONIC_HZ = 7800.0
 
 
 def vocalised(tracks: Tracks, voice: Voice, manner: Manner, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Voice, breath and hiss, mixed in the frequency domain, frame by frame -> float64 [samples], at any level."""
+    """Voice, breath and hiss, mixed in the frequency domain, frame by frame -> float64 [samples], at any level.
+
+    >>> from distill.synthesis import voice
+    >>> from distill.synthesis.tracks import glide, plan
+    >>> rng = np.random.default_rng(0)
+    >>> tracks = glide(plan(voice(1), Manner(), 2.0, rng), voice(1), Manner(), 32_000)
+    >>> vocalised(tracks, voice(1), Manner(), 32_000, rng).shape
+    (32000,)
+    """
     pulses, openness = _glottis(tracks, voice, manner, samples, rng)
     noise = rng.standard_normal(samples)
     tract = _tract(tracks.formants)

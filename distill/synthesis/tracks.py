@@ -98,7 +98,12 @@ class Tracks(NamedTuple):
 
 
 def plan(voice: Voice, manner: Manner, seconds: float, rng: np.random.Generator) -> list[Segment]:
-    """Phrases with pauses between them, stretched by a few per cent to fill `seconds`."""
+    """Phrases with pauses between them, stretched by a few per cent to fill `seconds`.
+
+    >>> from distill.synthesis import voice
+    >>> round(sum(segment.seconds for segment in plan(voice(1), Manner(), 2.0, np.random.default_rng(0))), 6)
+    2.0
+    """
     rate_hz = manner.rate_hz * voice.rate_scale
     edge = _pause(min(0.08, seconds / 20))
     segments, left, last = [edge], seconds - 2 * edge.seconds, False
@@ -145,7 +150,14 @@ def _syllable(
 
 
 def glide(segments: list[Segment], voice: Voice, manner: Manner, samples: int) -> Tracks:
-    """Each frame takes its segment's targets, and smoothing makes one glide into the next."""
+    """Each frame takes its segment's targets, and smoothing makes one glide into the next.
+
+    >>> from distill.synthesis import voice
+    >>> rng = np.random.default_rng(0)
+    >>> tracks = glide(plan(voice(1), Manner(), 2.0, rng), voice(1), Manner(), 32_000)
+    >>> tracks.f0.shape == tracks.voicing.shape
+    True
+    """
     table = np.array(segments)
     ends = np.cumsum(table[:, 0]) * SAMPLING_RATE
     frames = np.arange(samples // HOP + 2) * HOP

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distill.audio import SAMPLING_RATE
-from teacher.prosody.features import F0_REFERENCE, analyse, track_voice
+from teacher.prosody.analysis import F0_REFERENCE, analyse, track_voice
 
 #: Fewer voiced frames (10 ms each) than this say nothing of a voice's pitch.
 FEWEST_VOICED = 5

@@ -15,7 +15,11 @@ FILE = "answers.jsonl"
 
 
 def key_of(decides: Mapping[str, Any]) -> str:
-    """SHA-256 of what decides an answer, whatever the order it is given in."""
+    """SHA-256 of what decides an answer, whatever the order it is given in.
+
+    >>> key_of({"model": "m", "seed": 0}) == key_of({"seed": 0, "model": "m"})
+    True
+    """
     text = json.dumps(decides, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -13,8 +13,8 @@ from distill import table
 from distill.annotation import AXES
 from distill.errors import DistillError
 from distill.files import reject_unwritable, sha256_of, write_json
-from distill.manifest import Failure, Segment
 from distill.progress import Progress, say
+from distill.sources.manifest import Failure, Segment
 from teacher.batches import annotate_batch
 from teacher.catalogue import LANGUAGE_MODEL
 from teacher.llm.annotator import LanguageModel, answers_of

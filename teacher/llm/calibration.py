@@ -20,7 +20,11 @@ FEWEST_CLIPS, FEWEST_SPEAKERS = 10, 2
 
 @dataclass(frozen=True)
 class Line:
-    """calibrated = gain x answer + offset."""
+    """calibrated = gain x answer + offset.
+
+    >>> Line(gain=2.0, offset=-0.5)(np.array([0.5, 0.75])).tolist()
+    [0.5, 1.0]
+    """
 
     gain: float = 1.0
     offset: float = 0.0
@@ -46,7 +50,11 @@ class Fitted:
 
 
 class Calibration:
-    """A line for each axis; without any, answers stay as they are."""
+    """A line for each axis; without any, answers stay as they are.
+
+    >>> Calibration({"valence": Line(2.0, -0.5)})(np.full(3, 0.75)).tolist()
+    [0.75, 0.75, 1.0]
+    """
 
     def __init__(self, lines: Mapping[str, Line] | None = None) -> None:
         self.lines = {axis: (lines or {}).get(axis, Line()) for axis in AXES}
@@ -90,6 +98,11 @@ def fit(answers: np.ndarray, ratings: np.ndarray, speakers: Sequence[str]) -> Fi
 
     answers, ratings: [n] without NaN. Mean and standard deviation are matched: of all lines that has the highest CCC
     (it reaches the correlation), where least squares would draw everything towards the mean.
+
+    >>> ratings = np.linspace(0.1, 0.9, 40)
+    >>> found = fit(0.5 + ratings / 4, ratings, ["ann", "bob", "cy", "di"] * 10)
+    >>> round(found.line.gain, 3), round(found.line.offset, 3)
+    (4.0, -2.0)
     """
     who = np.array(speakers)
     clips, people = len(answers), len(set(speakers))

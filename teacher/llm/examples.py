@@ -12,7 +12,7 @@ import numpy as np
 from distill.annotation import AXES
 from distill.audio import SUFFIXES, digest, read, reject_unusable
 from distill.errors import AudioError, DistillError
-from distill.manifest import Segment
+from distill.sources.manifest import Segment
 from teacher.llm.acoustics import measure
 from teacher.llm.config import Columns, Config
 from teacher.llm.prompt import Description
@@ -106,7 +106,12 @@ class Examples:
 
 
 def described(signal: np.ndarray, columns: Mapping[str, Any], names: Columns) -> Description:
-    """What a model is told of a clip. signal: float32 [samples] at 16 kHz."""
+    """What a model is told of a clip. signal: float32 [samples] at 16 kHz.
+
+    >>> hum = np.sin(np.arange(16_000) / 10).astype(np.float32)
+    >>> described(hum, {"sex": "f"}, Columns()).sex
+    'f'
+    """
     transcript, sex, codes = (cell(columns, name) for name in (names.transcript, names.sex, names.codes))
     return Description(measure(signal), transcript, sex, codes)
 

@@ -49,6 +49,10 @@ def messages(
     """The conversation up to the clip that is to be rated.
 
     scale: what the model is asked to use. examples: clips with their ratings, 0..1, which are shown on that scale.
+
+    >>> sound = Acoustics(seconds=2.0, level=-20.0, level_spread=5.0, voiced=0.0, pitch=None)
+    >>> [message["role"] for message in messages(next(iter(PROMPTS)), (0.0, 1.0), Description(sound))]
+    ['system', 'user']
     """
     low, high = scale
     told: list[Message] = [{"role": "system", "content": PROMPTS[version].format(low=low, high=high)}]
@@ -59,7 +63,11 @@ def messages(
 
 
 def told_back(reply: str, fault: str) -> list[Message]:
-    """What follows a reply that was not taken."""
+    """What follows a reply that was not taken.
+
+    >>> [message["role"] for message in told_back("calm", "no JSON object")]
+    ['assistant', 'user']
+    """
     wanted = f"That was not taken: {fault}. Answer with exactly one JSON object with the numbers {', '.join(AXES)}."
     before: list[Message] = [{"role": "assistant", "content": reply[:LONGEST_TEXT]}] if reply.strip() else []
     return [*before, {"role": "user", "content": wanted}]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import DistillError
-from distill.manifest import Cut, Failure, Segment, list_segments
+from distill.sources.manifest import Cut, Failure, Segment, list_segments
 
 #: A rated clip is one clip, however long.
 WHOLE = Cut(window=inf, hop=inf)
@@ -53,6 +53,10 @@ def rating(columns: Mapping[str, Any], axis: str, at: str) -> float | None:
 
 
 def cell(columns: Mapping[str, Any], name: str | None) -> str:
-    """A cell as text; "" where it is empty, or there is no such column."""
+    """A cell as text; "" where it is empty, or there is no such column.
+
+    >>> cell({"speaker": "03"}, "speaker"), cell({"speaker": "03"}, None)
+    ('03', '')
+    """
     value = None if name is None else columns.get(name)
     return "" if value is None else str(value).strip()

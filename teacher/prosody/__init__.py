@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from distill.annotation import Annotation, TeacherCard
+from distill.audio import SAMPLING_RATE
 from distill.files import read_json, sha256_of
 from teacher.arrays import clip_of
-from teacher.prosody.features import SAMPLING_RATE, functionals
+from teacher.prosody.features import functionals
 from teacher.prosody.regressor import Regressor, read_regressor
 
 __all__ = ["Prosody"]

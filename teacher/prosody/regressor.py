@@ -15,7 +15,8 @@ import numpy as np
 
 from distill.annotation import AXES
 from distill.files import whole
-from teacher.prosody.features import FEATURES, Array
+from teacher.prosody.analysis import Array
+from teacher.prosody.features import FEATURES
 
 __all__ = ["Regressor", "gaussian_plus_linear", "read_regressor", "squash", "write_regressor"]
 
@@ -23,13 +24,22 @@ SQUASH = 4.0  # standard deviations that a functional can be away at most
 
 
 def squash(features: Array, mean: Array, scale: Array) -> Array:
-    """Standardise and softly bound to +-SQUASH, so that one odd functional cannot carry the answer away."""
+    """Standardise and softly bound to +-SQUASH, so that one odd functional cannot carry the answer away.
+
+    >>> squash(np.array([[0.1, 1e9]]), np.zeros(2), np.ones(2)).round(2).tolist()
+    [[0.1, 4.0]]
+    """
     standard = (features.astype(np.float64) - mean) / scale
     return np.asarray(SQUASH * np.tanh(standard / SQUASH))
 
 
 def gaussian_plus_linear(left: Array, right: Array, width: float, linear: float) -> Array:
-    """exp(-width |a - b|^2 / d) + linear a.b / d for all pairs of rows: [left, right]."""
+    """exp(-width |a - b|^2 / d) + linear a.b / d for all pairs of rows: [left, right].
+
+    >>> row = np.ones((1, 2))
+    >>> float(gaussian_plus_linear(row, row, width=1.0, linear=0.3)[0, 0])
+    1.3
+    """
     products = left @ right.T
     distance = np.sum(left**2, axis=1)[:, None] + np.sum(right**2, axis=1) - 2 * products
     dimensions = left.shape[1]
@@ -37,7 +47,11 @@ def gaussian_plus_linear(left: Array, right: Array, width: float, linear: float)
 
 
 def posterior(standard: Array, directions: Array, thresholds: Array) -> Array:
-    """Softmax of linear discriminants [n, categories]; empty where there are no categories."""
+    """Softmax of linear discriminants [n, categories]; empty where there are no categories.
+
+    >>> posterior(np.array([[1.0]]), np.array([[0.0], [0.0]]), np.zeros(2)).tolist()
+    [[0.5, 0.5]]
+    """
     score = standard @ directions.T + thresholds
     score = np.exp(score - score.max(axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(score / score.sum(axis=1, keepdims=True)) if score.size else score

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from distill.annotation import AXES, TeacherCard
-from distill.audio import SUFFIXES, read, reject_unusable
-from distill.errors import AudioError, DistillError
+from distill.audio import SAMPLING_RATE
 from distill.files import sha256_of, write_json
-from distill.manifest import select
 from distill.metrics import ccc
-from distill.progress import Progress
-from teacher.prosody.features import FEATURES, SAMPLING_RATE, Array, functionals
-from teacher.prosody.regressor import Regressor, gaussian_plus_linear, squash, write_regressor
-from teacher.prosody.views import VIEWS, view_weights, views
+from teacher.prosody.analysis import Array
+from teacher.prosody.corpus import DERIVED, SHORTEST_SECONDS, Corpus, hear, read_table
+from teacher.prosody.experts import Material, blend, blended, blending, fit_discriminant, fit_kernel, prepare
+from teacher.prosody.regressor import Regressor, write_regressor
 
 __all__ = ["train_prosody"]
 
-Rows: TypeAlias = list[dict[str, str]]
-
-COLUMNS = {"arousal": "arousal", "dominance": "dominance_norm", "valence": "valence"}
-DERIVED = ("dominance",)  # a norm of the category (Russell and Mehrabian 1977): nobody rated a clip
-RATED_AXES = [axis for axis in AXES if axis not in DERIVED]
 RATED = [AXES.index(axis) for axis in AXES if axis not in DERIVED]
-ENOUGH_RATERS = 20.0
-SHORTEST_SECONDS = 0.3
-LINEAR = 0.3  # share of the linear kernel
 CLEAN_SHARE = 0.8  # of the score by which a model is chosen; the rest is how it does on the harsher views
 
 KERNELS = tuple(itertools.product((0.6, 1.0), (1.0, 3.0, 10.0, 30.0)))  # width, ridge
 DISCRIMINANTS = tuple(itertools.product((0.35, 0.5, 0.7), (1.5, 2.0, 3.0)))  # shrinkage, temperature
 TOLERANCE = 0.02  # of the score that a smoother model may cost: a student has to learn what the teacher answers
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Rated clips in all their views."""
-
-    speakers: Any  # [n] str
-    ratings: Array  # [n, 3], NaN where an axis is lacking
-    categories: Any  # [n] str; all "" where the table has none
-    weights: Array  # [n], more for more raters
-    features: Array  # [n, views, d]
-
-    def part(self, chosen: Any) -> Corpus:
-        """The clips under a mask."""
-        return Corpus(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 def train_prosody(
@@ -93,191 +66,6 @@ def train_prosody(
     return write(regressor, corpus, origin, choice, answers, output)
 
 
-# --- the table and the sound ----------------------------------------------------------------------------------------
-
-
-def read_table(labels: Path, where: Mapping[str, str] | None = None) -> Rows:
-    """Rows of the CSV with the values of `where`, sorted by file."""
-    with labels.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        if missing := sorted({"file", "speaker", "arousal", "valence"} - set(reader.fieldnames or ())):
-            raise DistillError(f"{labels}: the column {missing[0]!r} is missing")
-        rows = select(list(reader), where or {}, labels)
-    if len({row["speaker"] for row in rows}) < 3:
-        chosen = "".join(f" with {column}={value}" for column, value in (where or {}).items())
-        raise DistillError(f"{labels}: the rows{chosen} must hold at least three speakers: each is left out once")
-    return sorted(rows, key=lambda row: row["file"])
-
-
-def number(row: dict[str, str], column: str, missing: float | None) -> float:
-    """A cell as a number; `missing` stands for an empty one, None where there must be one."""
-    text = row.get(column) or ""
-    if not text and missing is not None:
-        return missing
-    try:
-        return float(text)
-    except ValueError:
-        raise DistillError(f"{row['file']}: {column} is {text!r}, not a number; mend it or leave the row out") from None
-
-
-def hear(rows: Rows, audio: Path, seed: int) -> Corpus:
-    """Compute the functionals of every view of every clip."""
-    paths = [find_audio(audio, row["file"]) for row in rows]
-    raters = np.array([number(row, "raters", ENOUGH_RATERS) for row in rows])
-    return Corpus(
-        speakers=np.array([row["speaker"] for row in rows]),
-        ratings=np.array(
-            [[number(row, COLUMNS[axis], None if axis in RATED_AXES else np.nan) for axis in AXES] for row in rows]
-        ),
-        categories=np.array([row.get("category") or "" for row in rows]),
-        weights=np.sqrt(np.minimum(raters, ENOUGH_RATERS) / ENOUGH_RATERS),
-        features=hear_views(paths, seed),
-    )
-
-
-def hear_views(paths: Sequence[Path], seed: int) -> Array:
-    """Functionals of all views of all recordings: [n, views, d]. The views of a clip depend on seed and place alone."""
-    features = np.empty((len(paths), len(VIEWS), FEATURES), np.float32)
-    with Progress("prosody", total=len(paths), unit="clips") as progress:
-        for index, path in enumerate(paths):
-            clip = _heard(path)
-            random = np.random.default_rng([seed, index])
-            features[index] = [functionals(view) for view in views(clip, random)]
-            progress.advance(1, audio_seconds=len(clip) / SAMPLING_RATE)
-    return features
-
-
-def _heard(path: Path) -> Array:
-    try:
-        clip = read(path)
-        reject_unusable(clip, SHORTEST_SECONDS)
-    except AudioError as error:
-        raise DistillError(f"{path}: {error}; leave its row out") from None
-    return clip
-
-
-def find_audio(root: Path, name: str) -> Path:
-    """The recording of that name, with or without its ending."""
-    candidates = [root / name, *(root / f"{name}{suffix}" for suffix in SUFFIXES)]
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is None:
-        raise DistillError(f"{root}: no recording named {name}, with or without an ending")
-    return found
-
-
-# --- the experts: regressors that lack the other's half --------------------------------------------------------------
-
-
-class Material(NamedTuple):
-    """A corpus made ready for fitting."""
-
-    mean: Array  # [d]
-    scale: Array  # [d]
-    centres: Array  # [n, d]: the clips as they are
-    rows: Array  # [n * views, d]: every view a row
-    ratings: Array  # [n * views, 3]
-    categories: Any  # [n * views]
-    weights: Array  # [n * views]
-
-
-def prepare(corpus: Corpus) -> Material:
-    """Standardise by the weighted moments of all views."""
-    count = corpus.features.shape[1]
-    weights = (corpus.weights[:, None] * view_weights()).ravel()
-    flat = corpus.features.reshape(-1, corpus.features.shape[2]).astype(np.float64)
-    mean = np.average(flat, axis=0, weights=weights)
-    scale = np.sqrt(np.average((flat - mean) ** 2, axis=0, weights=weights)) + 1e-6
-    return Material(
-        mean=mean,
-        scale=scale,
-        centres=squash(corpus.features[:, 0], mean, scale),
-        rows=squash(flat, mean, scale),
-        ratings=np.repeat(np.nan_to_num(corpus.ratings), count, axis=0),
-        categories=np.repeat(corpus.categories, count),
-        weights=weights,
-    )
-
-
-def expert(material: Material, **learnt: Array) -> Regressor:
-    """A regressor of what was learnt; what was not is empty."""
-    dimensions, axes = len(material.mean), len(AXES)
-    empty: dict[str, Array] = {
-        "kernel": np.zeros(2), "centres": np.zeros((0, dimensions)), "coefficients": np.zeros((0, axes)),
-        "directions": np.zeros((0, dimensions)), "thresholds": np.zeros(0), "prototypes": np.zeros((0, axes)),
-        "offset": np.zeros(axes),
-    }  # fmt: skip
-    return Regressor(mean=material.mean, scale=material.scale, **(empty | learnt))
-
-
-def fit_kernel(material: Material, width: float, ridge: float) -> Regressor:
-    """Kernel ridge regression on all views, with the clips as they are for its only centres (subset of regressors)."""
-    offset = np.average(material.ratings, axis=0, weights=material.weights)
-    response = gaussian_plus_linear(material.rows, material.centres, width, LINEAR)
-    penalty = ridge * gaussian_plus_linear(material.centres, material.centres, width, LINEAR)
-    weighted = (response * material.weights[:, None]).T
-    system = weighted @ response + penalty + 1e-6 * np.eye(len(penalty))
-    coefficients = np.linalg.solve(system, weighted @ (material.ratings - offset))
-    kernel = np.array([width, LINEAR])
-    return expert(material, kernel=kernel, centres=material.centres, coefficients=coefficients, offset=offset)
-
-
-def fit_discriminant(material: Material, shrinkage: float, temperature: float) -> Regressor:
-    """Linear discriminants with a shrunk common covariance, and the mean ratings of the categories."""
-    names, which = np.unique(material.categories, return_inverse=True)
-    own = np.eye(len(names))[which] * material.weights[:, None]
-    own_mean, prototypes = (own.T @ of / own.sum(axis=0)[:, None] for of in (material.rows, material.ratings))
-    rest = material.rows - own_mean[which]
-    covariance = (rest * material.weights[:, None]).T @ rest / material.weights.sum()
-    level = np.trace(covariance) / len(covariance)
-    shrunk = (1 - shrinkage) * covariance + shrinkage * level * np.eye(len(covariance))
-    directions = np.linalg.solve(shrunk, own_mean.T).T / temperature
-    thresholds = -0.5 * np.sum(directions * own_mean, axis=1)
-    return expert(material, directions=directions, thresholds=thresholds, prototypes=prototypes)
-
-
-# --- two experts, one answer -----------------------------------------------------------------------------------------
-
-
-class Blending(NamedTuple):
-    """How the experts' answers are put together: offset + sum of gain x answer."""
-
-    gains: Array  # [experts, 3]
-    offset: Array  # [3]
-
-
-def blending(answers: Array, ratings: Array) -> Blending:
-    """Equal parts of the experts, stretched to mean and spread of the ratings.
-
-    A regression answers too close to the mean, which the concordance punishes. The stretch is taken from answers for
-    speakers left out. answers: [experts, n, views, 3], of which the first view counts; ratings: [n, 3].
-    """
-    heard = answers[:, :, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):  # an axis that nobody rated: NaN from here on
-        gains = 1 / heard.std(axis=1) / len(heard)
-        together = np.einsum("enk,ek->nk", heard, gains)
-        gains = gains * ratings.std(axis=0) / together.std(axis=0)
-    return Blending(gains, ratings.mean(axis=0) - np.einsum("enk,ek->k", heard, gains) / len(ratings))
-
-
-def blended(answers: Array, how: Blending) -> Array:
-    """Answers of the experts [experts, ..., 3] as one [..., 3]."""
-    return np.asarray(np.einsum("e...k,ek->...k", answers, how.gains) + how.offset)
-
-
-def blend(experts: Sequence[Regressor], how: Blending) -> Regressor:
-    """The experts as one regressor."""
-    stretched = [_stretched(one, gain) for one, gain in zip(experts, how.gains, strict=True)]
-    joined = ("centres", "coefficients", "directions", "thresholds", "prototypes")
-    arrays = {name: np.concatenate([getattr(one, name) for one in stretched]) for name in joined}
-    offset = how.offset + np.sum([one.offset for one in stretched], axis=0)
-    return replace(experts[0], offset=offset, **arrays)
-
-
-def _stretched(one: Regressor, gain: Array) -> Regressor:
-    scaled = {name: getattr(one, name) * gain for name in ("coefficients", "prototypes", "offset")}
-    return replace(one, **scaled)
-
-
 # --- leaving one speaker out -----------------------------------------------------------------------------------------
 
 Setting: TypeAlias = dict[str, float]  # arguments of an expert's fit
@@ -287,7 +75,12 @@ FITS: tuple[Fit, ...] = (fit_kernel, fit_discriminant)
 
 
 def settings(corpus: Corpus) -> list[tuple[Fit, Choice]]:
-    """The experts and what is tried for each; without categories there is one expert."""
+    """The experts and what is tried for each; without categories there is one expert.
+
+    >>> corpus = Corpus(np.array(["ann", "bob"]), np.zeros((2, 3)), np.array(["", ""]), np.ones(2), np.zeros((2, 1, 4)))
+    >>> [fit.__name__ for fit, _ in settings(corpus)]
+    ['fit_kernel']
+    """
     kernel = [{"width": width, "ridge": ridge} for width, ridge in KERNELS]
     discriminant = [{"shrinkage": shrinkage, "temperature": temperature} for shrinkage, temperature in DISCRIMINANTS]
     tried: list[tuple[Fit, Choice]] = [(fit_kernel, kernel)]
@@ -315,7 +108,11 @@ def choose(corpus: Corpus) -> tuple[Choice, Array]:
 
 
 def smoothness(choice: Sequence[Setting]) -> tuple[float, ...]:
-    """What is compared to find the smoothest of several choices: ridge, width; then temperature, shrinkage."""
+    """What is compared to find the smoothest of several choices: ridge, width; then temperature, shrinkage.
+
+    >>> smoothness([{"width": 0.6, "ridge": 10.0}, {"shrinkage": 0.5, "temperature": 2.0}])
+    (10.0, 0.6, 2.0, 0.5)
+    """
     kernel, *discriminant = choice
     return (
         kernel["ridge"],
@@ -360,7 +157,12 @@ class Origin(NamedTuple):
 
 
 def described(labels: Path, corpus: Corpus) -> str:
-    """A table in a few words."""
+    """A table in a few words.
+
+    >>> corpus = Corpus(np.array(["ann", "bob"]), np.zeros((2, 3)), np.array(["", ""]), np.ones(2), np.zeros((2, 1, 4)))
+    >>> described(Path("ratings.csv"), corpus)
+    'ratings.csv: 2 clips of 2 speakers'
+    """
     return f"{labels.name}: {len(corpus.speakers)} clips of {len(np.unique(corpus.speakers))} speakers"
 
 

@@ -12,7 +12,8 @@ from typing import TypeAlias
 import numpy as np
 import soxr
 
-from teacher.prosody.features import SAMPLING_RATE, Array
+from distill.audio import SAMPLING_RATE
+from teacher.prosody.analysis import Array
 
 __all__ = ["VIEWS", "view_weights", "views"]
 
@@ -25,12 +26,20 @@ CROP_SECONDS = (0.8, 1.6)
 
 
 def at_speed(signal: Array, factor: float) -> Array:
-    """Play faster (factor above 1) or slower: pitch, formants and tempo move together."""
+    """Play faster (factor above 1) or slower: pitch, formants and tempo move together.
+
+    >>> len(at_speed(np.ones(16_000, np.float32), 1.25))
+    12800
+    """
     return np.asarray(soxr.resample(signal, SAMPLING_RATE * factor, SAMPLING_RATE).astype(np.float32))
 
 
 def through_channel(signal: Array, random: Random) -> Array:
-    """Tilt the spectrum by up to 3 dB an octave, raise or lower one region, and limit the band."""
+    """Tilt the spectrum by up to 3 dB an octave, raise or lower one region, and limit the band.
+
+    >>> through_channel(np.ones(16_000, np.float32), np.random.default_rng(0)).shape
+    (16000,)
+    """
     frequency = np.fft.rfftfreq(len(signal), 1 / SAMPLING_RATE)
     octave = np.log2(np.maximum(frequency, 30) / 1000)
     bump = np.exp(-(((octave - random.uniform(-1.7, 2.3)) / random.uniform(0.5, 1.5)) ** 2))
@@ -41,7 +50,11 @@ def through_channel(signal: Array, random: Random) -> Array:
 
 
 def with_noise(signal: Array, random: Random) -> Array:
-    """Add noise between white and pink, 15 to 35 dB below the clip; it is heard for 0.1 s before and after as well."""
+    """Add noise between white and pink, 15 to 35 dB below the clip; it is heard for 0.1 s before and after as well.
+
+    >>> len(with_noise(np.ones(16_000, np.float32), np.random.default_rng(0)))  # 0.1 s before and after
+    19200
+    """
     padded = np.pad(signal, SAMPLING_RATE // 10)
     frequency = np.fft.rfftfreq(len(padded), 1 / SAMPLING_RATE)
     spectrum = np.fft.rfft(random.standard_normal(len(padded))) / np.maximum(frequency, 50) ** random.uniform(0, 0.5)
@@ -51,7 +64,11 @@ def with_noise(signal: Array, random: Random) -> Array:
 
 
 def in_room(signal: Array, random: Random) -> Array:
-    """Add the tail of a small room: decaying noise, 60 dB down after 0.15 to 0.5 s, 3 to 15 dB below the voice."""
+    """Add the tail of a small room: decaying noise, 60 dB down after 0.15 to 0.5 s, 3 to 15 dB below the voice.
+
+    >>> len(in_room(np.ones(16_000, np.float32), np.random.default_rng(0))) > 16_000  # the tail goes on
+    True
+    """
     seconds = random.uniform(0.15, 0.5)
     time = np.arange(int(seconds * SAMPLING_RATE)) / SAMPLING_RATE
     tail = random.standard_normal(len(time)) * 10 ** (-3 * time / seconds)
@@ -63,14 +80,22 @@ def in_room(signal: Array, random: Random) -> Array:
 
 
 def cropped(signal: Array, random: Random) -> Array:
-    """Keep 0.8 to 1.6 s from anywhere in the clip."""
+    """Keep 0.8 to 1.6 s from anywhere in the clip.
+
+    >>> 0.8 <= len(cropped(np.ones(48_000, np.float32), np.random.default_rng(0))) / SAMPLING_RATE <= 1.6
+    True
+    """
     length = min(int(random.uniform(*CROP_SECONDS) * SAMPLING_RATE), len(signal))
     start = random.integers(0, len(signal) - length + 1)
     return signal[start : start + length]
 
 
 def elsewhere(signal: Array, random: Random) -> Array:
-    """Another voice over another channel, in a room half of the time, with noise."""
+    """Another voice over another channel, in a room half of the time, with noise.
+
+    >>> elsewhere(np.ones(16_000, np.float32), np.random.default_rng(0)).dtype.name
+    'float32'
+    """
     view = through_channel(at_speed(signal, float(np.exp(random.uniform(-0.16, 0.16)))), random)
     view = in_room(view, random) if random.random() < 0.5 else view
     return with_noise(view, random)
@@ -95,11 +120,19 @@ WEIGHTS = {"clean": 1.0, "speed": 1.0, "channel": 0.3, "noise": 0.2, "crop": 0.3
 
 
 def views(signal: Array, random: Random) -> list[Array]:
-    """All `VIEWS` of one clip, float32 [samples] each, of different lengths."""
+    """All `VIEWS` of one clip, float32 [samples] each, of different lengths.
+
+    >>> len(views(np.ones(16_000, np.float32), np.random.default_rng(0))) == len(VIEWS)
+    True
+    """
     return [view(signal, random) for _, view in VIEWS]
 
 
 def view_weights() -> Array:
-    """Weight of each of `VIEWS`, float32 [views]."""
+    """Weight of each of `VIEWS`, float32 [views].
+
+    >>> float(view_weights().sum())
+    3.0
+    """
     kinds = [kind for kind, _ in VIEWS]
     return np.array([WEIGHTS[kind] / kinds.count(kind) for kind in kinds], np.float32)

@@ -28,7 +28,11 @@ PIECE = 64
 
 
 def can_compute(encoder: nn.Module) -> bool:
-    """Whether `OwnEncoder` computes what this encoder of transformers does: the layout of the large models."""
+    """Whether `OwnEncoder` computes what this encoder of transformers does: the layout of the large models.
+
+    >>> can_compute(nn.Linear(1, 1))
+    False
+    """
     if not isinstance(encoder, (WavLMModel, Wav2Vec2Model)):
         return False
     config: Any = encoder.config

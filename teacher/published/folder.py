@@ -62,7 +62,11 @@ def files_of(weights: Path) -> list[Path]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether configuration and weights are all there."""
+    """Whether configuration and weights are all there.
+
+    >>> is_whole(Path("nowhere"))
+    False
+    """
     try:
         files_of(weights_of(folder))
     except DistillError:

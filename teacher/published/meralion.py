@@ -207,5 +207,10 @@ class Levels(nn.Module):
 
 
 def attended(x: Tensor, scores: nn.Module) -> Tensor:
-    """Sum over time by the softmax of `scores`: [batch, time, channels] -> [batch, channels]."""
+    """Sum over time by the softmax of `scores`: [batch, time, channels] -> [batch, channels].
+
+    >>> from torch.nn import Identity
+    >>> attended(torch.zeros(1, 4, 2) + 0.5, Identity()).tolist()
+    [[0.5, 0.5]]
+    """
     return (x * torch.softmax(scores(x), dim=1)).sum(1)

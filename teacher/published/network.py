@@ -45,12 +45,21 @@ class TeacherNetwork(nn.Module, ABC):
 
 
 def mask_of(lengths: Tensor, steps: int) -> Tensor:
-    """Boolean [batch, steps], true before each length."""
+    """Boolean [batch, steps], true before each length.
+
+    >>> mask_of(torch.tensor([2, 1]), 3).tolist()
+    [[True, True, False], [True, False, False]]
+    """
     return torch.arange(steps, device=lengths.device)[None] < lengths[:, None]
 
 
 def normalised(signals: Tensor, lengths: Tensor) -> Tensor:
-    """Zero mean and unit variance over each clip, zero behind it: wav2vec 2.0's feature extractor, with a mask."""
+    """Zero mean and unit variance over each clip, zero behind it: wav2vec 2.0's feature extractor, with a mask.
+
+    >>> clip = normalised(torch.tensor([[1.0, 3.0, 9.0]]), torch.tensor([2]))
+    >>> [round(sample, 3) for sample in clip[0].tolist()]
+    [-1.0, 1.0, 0.0]
+    """
     mask, count = mask_of(lengths, signals.shape[1]), lengths[:, None]
     signals = torch.where(mask, signals, 0.0)
     centred = torch.where(mask, signals - signals.sum(1, keepdim=True) / count, 0.0)
@@ -58,12 +67,22 @@ def normalised(signals: Tensor, lengths: Tensor) -> Tensor:
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the time steps that count: [batch, time, width], [batch, time] -> [batch, width]."""
+    """Mean over the time steps that count: [batch, time, width], [batch, time] -> [batch, width].
+
+    >>> masked_mean(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[True, True, False]])).tolist()
+    [[2.0]]
+    """
     return torch.where(mask[..., None], x, 0.0).sum(1) / mask.sum(1, keepdim=True)
 
 
 def frames_of(lengths: Tensor, config: Any) -> Tensor:
-    """Frames that an encoder's convolutions (no padding) make of `lengths` samples."""
+    """Frames that an encoder's convolutions (no padding) make of `lengths` samples.
+
+    >>> from types import SimpleNamespace
+    >>> config = SimpleNamespace(conv_kernel=[10, 3], conv_stride=[5, 2])
+    >>> frames_of(torch.tensor([16_000]), config).tolist()
+    [1599]
+    """
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         lengths = (lengths - kernel) // stride + 1
     return lengths
@@ -94,6 +113,10 @@ def encoded(encoder: nn.Module, signals: Tensor, lengths: Tensor, *, layers: boo
 
 def sized(known: type, published: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     """An encoder's configuration: the published sizes, and what `config` says of the same fields.
+
+    >>> from transformers import WavLMConfig
+    >>> sized(WavLMConfig, WAVLM_LARGE, {"num_hidden_layers": 12, "unheard_of": 1}).num_hidden_layers
+    12
 
     Raises:
         DistillError: an encoder whose first layer normalises over time, where padding could not be kept out.

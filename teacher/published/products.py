@@ -49,6 +49,10 @@ def product(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, gelu: bo
     """x -> x W' + b in `dtype`, then GELU where it is asked for; packed where that is known to pay.
 
     weight: [out, in]; bias: [out] or None. Neither is referred to afterwards unless it is used as it is.
+
+    >>> double = product(2 * torch.eye(2), None, torch.float32)
+    >>> double(torch.ones(1, 2)).tolist()
+    [[2.0, 2.0]]
     """
     weight, bias = weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)
     if not can_pack(weight.device):

@@ -15,7 +15,7 @@ import soundfile
 from distill import table
 from distill.audio import read
 from distill.errors import DistillError
-from distill.evaluation import evaluate
+from distill.evaluation import answering, evaluate
 from distill.metrics import ccc
 from distill.prediction import predict
 
@@ -279,6 +279,15 @@ def test_snr_is_estimated_where_the_truth_does_not_know_it(
         result = evaluate(truth=truth, audio=corpus, by=["snr"], **asked)
         assert sum(part["n"] for part in result["slices"]["snr"].values()) == 4
         assert result["slices"]["snr"][">20 dB"]["n"] == 2
+
+
+def test_a_clip_is_decoded_once_for_its_answer_and_its_slice(
+    truth: Path, student: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+    monkeypatch.setattr(answering, "read", lambda path, span: decoded.append(path.name) or read(path, span))
+    result = evaluate(truth=truth, student=student, audio=corpus, by=["snr", "sex"])
+    assert sorted(decoded) == sorted(Path(file).name for file in FILES) and set(result["slices"]) == {"snr", "sex"}
 
 
 def test_a_column_called_snr_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -138,6 +138,17 @@ def test_a_folder_is_free_again_however_its_writer_left(tmp_path: Path, leave: s
         pass
 
 
+def test_a_patient_writer_waits_for_one_that_ends(tmp_path: Path) -> None:
+    process = holder(tmp_path / "out", "time.sleep(0.3)")
+    with sole_writer(tmp_path / "out", patience=60):
+        assert process.wait(10) == 0
+    process = holder(tmp_path / "out", "time.sleep(60)")
+    with pytest.raises(Refused), sole_writer(tmp_path / "out", patience=0.2):
+        pytest.fail("two writers in one folder")
+    process.kill()
+    process.wait()
+
+
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(Refused, match="is a file; name a folder"), sole_writer(tmp_path / "out"):

@@ -16,11 +16,12 @@ import pytest
 from distill import cli, table
 from distill.errors import DistillError, Refused
 from distill.files import write_text
-from distill.labels import merging
+from distill.labels import merging, summary
 from distill.labels.exchange import to_audformat
 from distill.labels.merging import merge
 from distill.labels.summary import Distribution, show
-from distill.manifest import Failure, write_failures
+from distill.parts import scan
+from distill.sources.manifest import Failure, write_failures
 from distill.table import Row
 
 AXES = ["arousal", "dominance", "valence"]
@@ -115,7 +116,7 @@ def test_show_draws_a_page_that_needs_nothing_else(tmp_path: Path) -> None:
 
 
 def test_show_reads_again_what_is_merged_under_its_hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, scan, calls = write(tmp_path / "labels", drawn(9)), table.scan, []
+    folder, calls = write(tmp_path / "labels", drawn(9)), []
 
     def vanishing(*given: Any, **options: Any) -> Iterator[Any]:
         calls.append(1)
@@ -123,7 +124,7 @@ def test_show_reads_again_what_is_merged_under_its_hands(tmp_path: Path, monkeyp
             raise FileNotFoundError("part-0.parquet")
         yield from scan(*given, **options)
 
-    monkeypatch.setattr(table, "scan", vanishing)
+    monkeypatch.setattr(summary, "scan", vanishing)
     assert show(folder)["rows"] == 9 and len(calls) == 2
 
 

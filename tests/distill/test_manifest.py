@@ -15,7 +15,16 @@ import pytest
 import soundfile
 
 from distill.errors import DistillError
-from distill.manifest import Cut, Failure, Segment, audio_files, list_segments, read_rows, select, write_failures
+from distill.sources.manifest import (
+    Cut,
+    Failure,
+    Segment,
+    audio_files,
+    list_segments,
+    read_rows,
+    select,
+    write_failures,
+)
 
 CUT = Cut(30.0, 30.0)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from distill.errors import AudioError
-from distill.naming import AmbiguousName, Names
+from distill.sources.naming import AmbiguousName, Names
 
 NAMES = Names(["a/one.wav", "a/two.wav", "b/two.flac", "b/take.1", "c/take.1.wav", "three.wav", "d/three.wav"])
 

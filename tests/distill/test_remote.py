@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distill import remote, tars
 from distill.audio import read
 from distill.errors import AudioError, DistillError
-from distill.manifest import Cut, Failure, Segment, list_segments
+from distill.sources import remote, tars
+from distill.sources.manifest import Cut, Failure, Segment, list_segments
 from tests.distill.test_tars import packed, sound
 
 fsspec = pytest.importorskip("fsspec")

@@ -9,8 +9,8 @@ import pytest
 
 from distill.audio import read
 from distill.evaluation.snr import BINS, UNKNOWN, estimated_snr, snr_bin
-from distill.manifest import read_rows
 from distill.perturb import add_noise, excerpt, level, surroundings
+from distill.sources.manifest import read_rows
 
 
 def talk(seconds: float = 3.0) -> np.ndarray:

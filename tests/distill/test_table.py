@@ -12,6 +12,7 @@ import pytest
 
 from distill import table
 from distill.errors import DistillError
+from distill.parts import drop_files, merge_parts, part_files
 from distill.table import Row
 
 INFO = {"complete": True, "root": "/recordings", "axes": ["arousal", "dominance", "valence"], "derived": ["dominance"]}
@@ -102,18 +103,18 @@ def test_a_damaged_part_is_refused(tmp_path: Path) -> None:
 
 def test_dropped_files_leave_the_others(tmp_path: Path) -> None:
     write(tmp_path, [row("a.wav"), row("b.wav"), row("b.wav", 1.5)], [row("b.wav", 3.0)], [row("c.wav")])
-    table.drop_files(tmp_path, {"b.wav"})
+    drop_files(tmp_path, {"b.wav"})
     assert table.read(tmp_path).column("file") == ["a.wav", "c.wav"]
     assert sorted(path.name for path in tmp_path.glob("part-*")) == ["part-0.parquet", "part-2.parquet"]
 
 
 def test_a_merged_part_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
     write(tmp_path, [row("a.wav"), row("b.wav")], [row("b.wav", 3.0)], [row("c.wav", columns={"speaker": "03"})])
-    sources = table.part_files(tmp_path)
-    merged = table.merge_parts(tmp_path, sources)
+    sources = part_files(tmp_path)
+    merged = merge_parts(tmp_path, sources)
     before = pyarrow.parquet.read_schema(merged)
-    table.drop_files(tmp_path, {"b.wav", "nobody.wav"})
-    assert table.part_files(tmp_path) == [merged]
+    drop_files(tmp_path, {"b.wav", "nobody.wav"})
+    assert part_files(tmp_path) == [merged]
     assert pyarrow.parquet.read_schema(merged).equals(before, check_metadata=True)
     read = table.read(tmp_path)
     assert read.column("file") == ["a.wav", "c.wav"] and read.column("speaker") == [None, "03"]

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill import shards, tars
 from distill.audio import SAMPLING_RATE, Span, blocks, read, seconds_of
 from distill.errors import AudioError, DistillError
-from distill.manifest import Cut, Failure, Segment, list_segments
+from distill.sources import shards, tars
+from distill.sources.manifest import Cut, Failure, Segment, list_segments
 
 CUT = Cut(30.0, 30.0)
 

@@ -13,6 +13,7 @@ from distill import runs, table
 from distill.cli import door
 from distill.errors import DistillError, Refused
 from distill.learning import loop
+from distill.parts import part_files
 from distill.synthesis import write_corpus
 from students.commands import LABELS
 
@@ -38,7 +39,7 @@ def die(*_: Any, **__: Any) -> None:
 
 
 def parts(run: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in table.part_files(run / LABELS)}
+    return {path: path.stat().st_mtime_ns for path in part_files(run / LABELS)}
 
 
 def test_audio_and_a_teacher_are_enough(audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from distill.errors import DistillError
 from students import speed
 from students.augmentation import Augmentation
 from students.commands import benchmark_training
@@ -79,10 +78,6 @@ def test_the_command_prints_what_it_wrote(report) -> None:
     assert "1 threads" in printed and "loading by 0 processes" in printed
 
 
-def test_every_way_begins_a_round_in_its_turn() -> None:
-    assert [speed._turned(["a", "b", "c"], number)[0] for number in range(4)] == ["a", "b", "c", "a"]
-
-
 @pytest.mark.parametrize("keeping", [False, True])
 def test_only_one_plain_loop_keeps_memory(keeping: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_TOP_PAD_", "7")  # what the caller has set himself is nobody's
@@ -90,15 +85,6 @@ def test_only_one_plain_loop_keeps_memory(keeping: bool, monkeypatch: pytest.Mon
         found = {name: os.environ.get(name) for name in speed.KEEPING}
     assert found == (speed.KEEPING if keeping else dict.fromkeys(speed.KEEPING))
     assert os.environ["MALLOC_TOP_PAD_"] == "7" and "MALLOC_MMAP_MAX_" not in os.environ
-
-
-def _die(end: Any) -> None:
-    end.close()
-
-
-def test_a_process_that_dies_is_told() -> None:
-    with pytest.raises(DistillError, match="a process of the benchmark ended"), speed._worker(_die):
-        pass
 
 
 def test_batches_of_the_steps_are_all_alike_and_those_of_loading_are_not() -> None:

@@ -20,10 +20,10 @@ import pyarrow.parquet
 import soundfile
 
 from benchmarks.memory import peak_rss_bytes
-from distill import table
 from distill.annotation import Annotation
 from distill.audio import SAMPLING_RATE, Span
 from distill.labels.merging import merge
+from distill.parts import part_files, scan
 from teacher import batches, catalogue
 from teacher.labelling import label
 from teacher.prosody import Prosody
@@ -64,7 +64,7 @@ def write_manifest(path: Path, first: int, last: int) -> Path:
 
 
 def read_through(folder: Path) -> Iterator[int]:
-    for batch in table.scan(folder):
+    for batch in scan(folder):
         yield batch.num_rows
 
 
@@ -95,7 +95,7 @@ def main(folder: Path, rows: int) -> None:
         peaks[name] = peak_rss_bytes()  # so far; not ru_maxrss, which begins with that of the process before this one
     every = rows + more - both
     assert found == {"labelled": rows, "again": rows, "more": more, "merged": every, "read": every}, found
-    parts = len(table.part_files(folder / "labels"))
+    parts = len(part_files(folder / "labels"))
     print(json.dumps({"rows": rows, "merged_rows": every, "parts": parts, "peak_rss_bytes": max(peaks.values()),
                       "peak_rss_bytes_after": peaks, "seconds": seconds}))  # fmt: skip
 

@@ -265,7 +265,7 @@ def test_the_command_says_in_a_line_that_a_process_died(spoken: Path, tmp_path: 
 
 def test_an_actor_answers_as_it_was_asked(corpus: Path) -> None:
     """Views, as everywhere; without a cluster."""
-    from distill.manifest import Cut, Segment, list_segments
+    from distill.sources.manifest import Cut, Segment, list_segments
     from teacher.asked import Asked, Task
     from teacher.workers import Annotating, annotate_batches
 

@@ -17,6 +17,7 @@ import pytest
 
 from distill import table
 from distill.errors import DistillError
+from distill.parts import scan
 from distill.synthesis import write_corpus
 from teacher.labelling import label
 
@@ -46,7 +47,7 @@ def held(labels: Path) -> set[str]:
     """Digests of the clips that are on disk; reading is what a user would do."""
     if not labels.is_dir():
         return set()
-    return {clip for batch in table.scan(labels, columns=("sha256",)) for clip in batch.column("sha256").to_pylist()}
+    return {clip for batch in scan(labels, columns=("sha256",)) for clip in batch.column("sha256").to_pylist()}
 
 
 def sorted_rows(labels: Path) -> pyarrow.Table:

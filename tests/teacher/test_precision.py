@@ -18,7 +18,7 @@ from distill import cli, table
 from distill.annotation import Annotation
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError, Refused
-from distill.manifest import Cut, Segment, list_segments
+from distill.sources.manifest import Cut, Segment, list_segments
 from teacher import precision
 from teacher.asked import Asked, Task
 from teacher.catalogue import open_teacher

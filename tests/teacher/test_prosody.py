@@ -15,9 +15,11 @@ import soundfile
 from distill.errors import DistillError
 from distill.metrics import ccc
 from teacher.prosody import BUNDLED, Prosody
-from teacher.prosody.features import FEATURES, active_span, analyse, feature_names, functionals, track_voice
+from teacher.prosody.analysis import active_span, analyse, track_voice
+from teacher.prosody.corpus import read_table
+from teacher.prosody.features import FEATURES, feature_names, functionals
 from teacher.prosody.regressor import Regressor, read_regressor
-from teacher.prosody.training import read_table, train_prosody
+from teacher.prosody.training import train_prosody
 from teacher.prosody.views import VIEWS, view_weights, views
 
 RATE = 16_000

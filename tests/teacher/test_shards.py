@@ -85,7 +85,7 @@ def test_two_workers_and_the_real_command(shards: Path, tmp_path: Path, distill:
 def test_from_elsewhere_each_tar_is_fetched_once_though_few_are_kept(
     shards: Path, tmp_path: Path, quick: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill import remote
+    from distill.sources import remote
 
     pytest.importorskip("fsspec")
     names: list[str] = []

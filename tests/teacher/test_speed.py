@@ -42,10 +42,6 @@ def test_the_loop_and_our_way_hear_the_same(tmp_path: Path) -> None:
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-def test_every_way_begins_a_round_in_its_turn() -> None:
-    assert [speed._turned(["a", "b", "c"], number)[0] for number in range(4)] == ["a", "b", "c", "a"]
-
-
 def test_all_but_the_teacher_is_the_whole_of_labelling() -> None:
     measured = overhead(jobs=1, recordings=3)
     assert measured["audio_seconds"] == 30 and measured["times_real_time"] > 0 and measured["jobs"] == 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from distill import table
-from distill.manifest import Failure, Segment
+from distill.sources.manifest import Failure, Segment
 from teacher import work
 from teacher.marks import files_of, known_of
 from teacher.work import Work, spool

@@ -14,7 +14,7 @@ import torch
 
 from distill.audio import SAMPLING_RATE, Span
 from distill.errors import AudioError
-from distill.manifest import Cut, Segment, list_segments
+from distill.sources.manifest import Cut, Segment, list_segments
 from teacher import batches, workers
 from teacher.asked import Asked, Task
 from teacher.batches import decoded_ahead

@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from distill import table
+from distill.parts import merge_parts, part_files, scan, settle
 from teacher import writing
 from teacher.writing import Writer
 
@@ -19,7 +20,7 @@ def rows(*numbers: int, **columns: str) -> list[table.Row]:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(file for batch in table.scan(folder, columns=("file",)) for file in batch.column("file").to_pylist())
+    return sorted(file for batch in scan(folder, columns=("file",)) for file in batch.column("file").to_pylist())
 
 
 def names(*numbers: int) -> list[str]:
@@ -62,7 +63,7 @@ def test_parts_stay_few_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.Mon
             writer.add(rows(number, **({"speaker": "s"} if number % 2 else {})))
             assert len(list(tmp_path.glob("part-*"))) <= 8
     assert files(tmp_path) == names(*range(40))
-    speakers = [s for batch in table.scan(tmp_path) for s in batch.column("speaker").to_pylist()]
+    speakers = [s for batch in scan(tmp_path) for s in batch.column("speaker").to_pylist()]
     assert sorted(speakers, key=str) == [None] * 20 + ["s"] * 20
 
 
@@ -72,10 +73,10 @@ def test_a_merge_that_was_killed_leaves_every_row_once(tmp_path: Path, monkeypat
         table.write_part(tmp_path, f"{number}", rows(number))
     with monkeypatch.context() as killed:
         killed.setattr(Path, "unlink", lambda *_, **__: None)
-        table.merge_parts(tmp_path, table.part_files(tmp_path))
+        merge_parts(tmp_path, part_files(tmp_path))
     assert len(list(tmp_path.glob("part-*"))) == 4
     assert files(tmp_path) == names(0, 1, 2) and table.count(tmp_path) == (3, 3.0)
-    table.settle(tmp_path)
+    settle(tmp_path)
     assert len(list(tmp_path.glob("part-*"))) == 1 and files(tmp_path) == names(0, 1, 2)
 
 
@@ -86,7 +87,7 @@ def test_a_merge_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.
         pyarrow.parquet.ParquetWriter, "write_table", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
     )
     with pytest.raises(OSError, match="full"):
-        table.merge_parts(tmp_path, table.part_files(tmp_path))
+        merge_parts(tmp_path, part_files(tmp_path))
     assert files(tmp_path) == names(0, 1, 2) and len(list(tmp_path.iterdir())) == 3
 
 

@@ -11,14 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from distill import remote
 from distill.audio import SUFFIXES, Span, seconds_of, windows
 from distill.errors import AudioError, DistillError
 from distill.files import write_csv
-from distill.naming import Names
-from distill.shards import rows_of, shards_of
+from distill.sources import remote
+from distill.sources.naming import Names
+from distill.sources.shards import rows_of, shards_of
+from distill.sources.tars import Fault, is_there, state_of
 from distill.table import KEY_COLUMNS
-from distill.tars import Fault, is_there, state_of
 
 _FAILURE_COLUMNS = ("file", "reason", "start", "end")
 
@@ -30,6 +30,10 @@ class Segment:
     """A span of a recording.
 
     file: POSIX path below the root; start, end: seconds; size: bytes; changed: time of change in ns.
+
+    >>> segment = Segment("a.wav", 1.0, 2.5, size=80_044, changed=0)
+    >>> segment.key, segment.seconds
+    (('a.wav', 1.0, 2.5), 1.5)
     """
 
     file: str
@@ -57,7 +61,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Failure:
-    """A segment that could not be treated, and why. start and end are None where the whole file is meant."""
+    """A segment that could not be treated, and why. start and end are None where the whole file is meant.
+
+    >>> Failure("a.wav", "silent").start is None  # the whole file
+    True
+    """
 
     file: str
     reason: str
@@ -210,6 +218,10 @@ def iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def select(rows: list[dict[str, Any]], where: Mapping[str, str], source: Path) -> list[dict[str, Any]]:
     """The rows whose columns have the values of `where`; several values of a column are given as "a|b".
+
+    >>> rows = [{"file": "a.wav", "sex": "f"}, {"file": "b.wav", "sex": "m"}]
+    >>> select(rows, {"sex": "f|x"}, Path("list.csv"))
+    [{'file': 'a.wav', 'sex': 'f'}]
 
     Raises:
         DistillError: a column that no row has, or no row left.

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, BinaryIO
 
-from distill import remote
+from distill.sources import remote
 
 SUFFIX = ".tar"
 
@@ -57,7 +57,11 @@ class Fault:
 
 @dataclass
 class Index:
-    """What a tar holds. members: by name, in the tar's order; faults: what is refused; changed: the tar's mtime, ns."""
+    """What a tar holds. members: by name, in the tar's order; faults: what is refused; changed: the tar's mtime, ns.
+
+    >>> len(Index(size=10_240, changed=0, faults=[Fault("", UNPACK)]))
+    1
+    """
 
     size: int
     changed: int
@@ -100,7 +104,11 @@ def open_bytes(path: Path) -> tuple[BinaryIO, int]:
 
 
 def is_there(path: Path) -> bool:
-    """Whether `path` is a file, or a readable member of a tar."""
+    """Whether `path` is a file, or a readable member of a tar.
+
+    >>> is_there(Path("nowhere/a.tar/x.flac"))
+    False
+    """
     inside = split(path)
     if inside is None:
         return path.is_file()

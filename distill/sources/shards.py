@@ -11,11 +11,11 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from distill import remote
 from distill.audio import SUFFIXES
 from distill.errors import AudioError, DistillError
+from distill.sources import remote
+from distill.sources.tars import SUFFIX, UNPACK, Fault, Index, Member, index_of, open_bytes
 from distill.table import carried_name
-from distill.tars import SUFFIX, UNPACK, Fault, Index, Member, index_of, open_bytes
 
 #: What a sibling (.json, .txt) may have: bytes, and columns. Rows are held in memory by the thousand.
 LARGEST_SIBLING = 1_000_000

@@ -58,6 +58,9 @@ def reserve(base: str, cache: Path, most_bytes: int) -> Path:
 def find(pattern: str) -> list[str]:
     """The addresses that one address means: itself, or those that its * and ? fit, sorted.
 
+    >>> find("s3://bucket/a.tar")
+    ['s3://bucket/a.tar']
+
     Raises:
         DistillError: fsspec cannot reach it.
     """
@@ -71,12 +74,20 @@ def find(pattern: str) -> list[str]:
 
 
 def is_there(tar: Path) -> bool:
-    """Whether a tar is on this disk, or may be fetched to it."""
+    """Whether a tar is on this disk, or may be fetched to it.
+
+    >>> is_there(Path("nowhere/a.tar"))
+    False
+    """
     return tar.is_file() or _home(tar) is not None
 
 
 def is_cache(folder: Path) -> bool:
-    """Whether a folder stands for an address."""
+    """Whether a folder stands for an address.
+
+    >>> is_cache(Path("nowhere"))
+    False
+    """
     return (folder / _JSON).is_file()
 
 
