@@ -4,8 +4,7 @@
 
 Of every module so many mutants are drawn (seeded); the tests that stand beside it run once for each, in a fork of this
 process that has the libraries loaded already. What no test noticed is listed with its line. Mutants that change nothing
-a test could see are left in: the share is a lower bound. Run it where nobody edits: the module's file is changed and put
-back.
+a test could see are left in: the share is a lower bound. Faults are planted in a copy of the code; this one stays.
 """
 
 from __future__ import annotations
@@ -15,34 +14,48 @@ import importlib
 import os
 import random
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from distill.files import write_json
 from distill.progress import Progress, say
 
-#: The core, and the tests beside it.
+ROOT = Path(__file__).parents[1]
+
+_EXAMPLES = "tests/test_examples.py::test_the_examples_hold"
+
+#: The core, and the tests beside it: those of its own examples come first, for they are quick.
 CORE = {
-    "distill/table.py": ["tests/distill/test_table.py"],
-    "distill/metrics.py": ["tests/distill/test_metrics.py"],
-    "students/wav2small.py": ["tests/students/test_wav2small.py"],
-    "students/frontend.py": ["tests/students/test_wav2small.py"],
+    "distill/table.py": [f"{_EXAMPLES}[distill/table]", "tests/distill/test_table.py"],
+    "distill/parts.py": [f"{_EXAMPLES}[distill/parts]", "tests/distill/test_parts.py"],
+    "distill/metrics.py": [f"{_EXAMPLES}[distill/metrics]", "tests/distill/test_metrics.py"],
+    "students/wav2small.py": [f"{_EXAMPLES}[students/wav2small]", "tests/students/test_wav2small.py"],
+    "students/frontend.py": [f"{_EXAMPLES}[students/frontend]", "tests/students/test_frontend.py"],
     "students/split.py": ["tests/students/test_split.py"],
-    "distill/learning/splits.py": ["tests/students/test_split.py", "tests/distill/test_learning.py"],
-    "distill/learning/loss.py": ["tests/distill/test_learning.py"],
-    "export/ladder.py": ["tests/export/test_ladder.py"],
+    "distill/learning/splits.py": [f"{_EXAMPLES}[distill/learning/splits]", "tests/distill/test_learning.py"],
+    "distill/learning/loss.py": [f"{_EXAMPLES}[distill/learning/loss]", "tests/distill/test_learning.py"],
+    "export/ladder.py": [f"{_EXAMPLES}[export/ladder]", "tests/export/test_ladder.py"],
 }
 
+#: What those tests need to run: folders and files of this project.
+_NEEDED = ("distill", "teacher", "students", "export", "benchmarks", "tests", "pyproject.toml")
+
 #: Third-party modules that every fork has at hand.
-_LOADED_ONCE = ("numpy", "torch", "pyarrow.parquet", "onnx", "onnxruntime", "soundfile", "soxr", "pytest")
+_LOADED_ONCE = (
+    "numpy", "torch", "torch._dynamo", "pyarrow.parquet", "pyarrow.compute", "onnx", "onnxruntime", "soundfile", "soxr",
+    "librosa", "audmetric", "pytest",
+)  # fmt: skip
 
 #: Annotations are text here (`from __future__ import annotations`), and `|` stands in nothing else; the operators on
 #: variables have to be told which.
-_NO_FAULT = re.compile(r"core/(ReplaceBinaryOperator_BitOr_|RemoveDecorator|Variable)")
+_NO_FAULT = re.compile(r"core/(ReplaceBinaryOperator_BitOr_|Variable)")
 
 #: A mutant that runs so many times as long as the tests without it never ends.
 _PATIENCE = 10.0
@@ -56,59 +69,68 @@ class Mutant(NamedTuple):
     source: str
 
 
-def mutants(module: Path) -> Iterator[Mutant]:
-    """All that cosmic-ray's operators make of a module, the ones that change annotations left out."""
+def mutants(source: str, *, seed: str = "") -> Iterator[Mutant]:
+    """What cosmic-ray's operators make of some source, in an order that follows from the seed. Those that change
+    annotations, or are no Python any more, are left out."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator, operator_names
 
-    source = module.read_text(encoding="utf-8")
-    tree = get_ast(source)
-    for name in operator_names():
-        if _NO_FAULT.match(name):
-            continue
-        operator = get_operator(name)()
-        places = [place for node in ast_nodes(tree) for place in operator.mutation_positions(node)]
-        for occurrence, ((line, _), _) in enumerate(places):
-            changed = mutate_code(source, operator, occurrence)
-            if changed is not None and changed != source:
-                yield Mutant(name.removeprefix("core/"), line, changed)
+    nodes = list(ast_nodes(get_ast(source)))
+    operators = {name: get_operator(name)() for name in sorted(operator_names()) if not _NO_FAULT.match(name)}
+    places = []
+    for name, operator in operators.items():
+        found = [(node, line) for node in nodes for (line, _), _ in operator.mutation_positions(node)]
+        # cosmic-ray takes the `*` before keyword-only parameters for a product
+        places += [(name, n, line) for n, (node, line) in enumerate(found) if node.parent.type != "parameters"]
+    random.Random(seed).shuffle(places)
+    for name, occurrence, line in places:
+        try:
+            changed = mutate_code(source, operators[name], occurrence)
+            compile(changed, name, "exec", dont_inherit=True)
+        except (AttributeError, SyntaxError):
+            continue  # it also stumbles over `except (module.Name, ...)`
+        if changed != source:
+            yield Mutant(name.removeprefix("core/"), line, changed)
 
 
-def survivors(module: Path, tests: Sequence[str], each: int, progress: Progress) -> tuple[int, list[Mutant]]:
-    """How many mutants of the module were tried, and those that its tests did not notice.
+def survivors(
+    root: Path, module: str, tests: Sequence[str], each: int, progress: Progress | None = None
+) -> tuple[int, list[Mutant]]:
+    """How many mutants of a module were tried, and those that its tests did not notice.
+
+    root: the folder that module and tests are in; the module there is changed, and put back.
 
     Raises:
         SystemExit: the tests fail without any fault.
     """
-    seconds = _seconds_without_fault(tests)
-    drawn = list(mutants(module))
-    random.Random(str(module)).shuffle(drawn)
-    original = module.read_text(encoding="utf-8")
-    alive = []
+    seconds = _seconds_without_fault(root, tests)
+    original = (root / module).read_text(encoding="utf-8")
+    drawn, alive = list(islice(mutants(original, seed=module), each)), []
     try:
-        for mutant in drawn[:each]:
-            module.write_text(mutant.source, encoding="utf-8")
-            if _passes(tests, _PATIENCE * seconds + 10):
+        for mutant in drawn:
+            (root / module).write_text(mutant.source, encoding="utf-8")
+            if _passes(root, tests, _PATIENCE * seconds + 10):
                 alive.append(mutant)
-            progress.advance()
+            if progress:
+                progress.advance()
     finally:
-        module.write_text(original, encoding="utf-8")
-    return min(each, len(drawn)), sorted(alive, key=lambda mutant: mutant.line)
+        (root / module).write_text(original, encoding="utf-8")
+    return len(drawn), sorted(alive, key=lambda mutant: mutant.line)
 
 
-def _seconds_without_fault(tests: Sequence[str]) -> float:
+def _seconds_without_fault(root: Path, tests: Sequence[str]) -> float:
     began = time.monotonic()
-    if not _passes(tests, 600):
+    if not _passes(root, tests, 600):
         raise SystemExit(f"{' '.join(tests)}: fails without a fault; mend that first")
     return time.monotonic() - began
 
 
-def _passes(tests: Sequence[str], seconds: float) -> bool:
+def _passes(root: Path, tests: Sequence[str], seconds: float) -> bool:
     """Whether the tests pass, in a fork that is given so many seconds."""
     child = os.fork()
     if child == 0:
-        _run(tests)
+        _run(root, tests)
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -120,46 +142,66 @@ def _passes(tests: Sequence[str], seconds: float) -> bool:
     return False
 
 
-def _run(tests: Sequence[str]) -> None:
-    """The tests, in this process, which ends with them. Nothing of ours may be loaded yet but this file's own needs."""
-    import pytest
-
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    for name in [name for name in sys.modules if name.split(".")[0] in ("distill", "students", "export", "teacher")]:
-        del sys.modules[name]
-    sys.dont_write_bytecode = True  # a mutant of the same size and second would be taken for the last one
+def _run(root: Path, tests: Sequence[str]) -> None:
+    """The tests, in this process, which ends with them. What is imported from here is imported anew from `root`."""
     code = 1
     try:
-        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+        import pytest
+
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        sys.stdout = sys.stderr = os.fdopen(quiet, "w")
+        for name in [name for name in sys.modules if name.split(".")[0] in _NEEDED]:
+            del sys.modules[name]
+        os.chdir(root)
+        sys.path.insert(0, str(root))
+        sys.dont_write_bytecode = True  # a mutant of the same size and second would be taken for the last one
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not long", *tests]))
     finally:
         os._exit(code)
 
 
+def _copy(to: Path) -> Path:
+    for name in _NEEDED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
+        else:
+            shutil.copy(ROOT / name, to)
+    return to
+
+
+def _summary(told: Mapping[str, Any]) -> dict[str, Any]:
+    tried, killed = (sum(module[key] for module in told.values()) for key in ("tried", "killed"))
+    return {"tried": tried, "killed": killed, "share": killed / tried, "modules": told}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 1 where fewer than 85 % of all mutants were noticed."""
+    """Returns 1 where fewer than 85 % of a module's mutants were noticed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="MODULE", default=list(CORE))
     parser.add_argument("--each", type=int, default=80, help="mutants drawn of a module [80]")
     parser.add_argument("-o", "--output", type=Path, help="JSON to write")
     given = parser.parse_args(arguments)
-    sys.dont_write_bytecode = True
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the module is put back then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the copy is taken away then, too
     for name in _LOADED_ONCE:
         importlib.import_module(name)
     told: dict[str, Any] = {}
-    with Progress("mutants", given.each * len(given.modules), "mutants") as progress:
+    with (
+        tempfile.TemporaryDirectory(prefix="mutation-") as folder,
+        Progress("mutants", given.each * len(given.modules), "mutants") as progress,
+    ):
+        root = _copy(Path(folder))
         for name in given.modules:
-            tried, alive = survivors(Path(name), CORE[name], given.each, progress)
+            tried, alive = survivors(root, name, CORE[name], given.each, progress)
             listed = [{"line": mutant.line, "operator": mutant.operator} for mutant in alive]
             told[name] = {"tried": tried, "killed": tried - len(alive), "survived": listed}
             say(f"{name}: {tried - len(alive)} of {tried} noticed")
-    tried, killed = (sum(module[key] for module in told.values()) for key in ("tried", "killed"))
-    say(f"{killed} of {tried} mutants noticed, {killed / tried:.1%}")
-    if given.output:
-        write_json(given.output, {"tried": tried, "killed": killed, "share": killed / tried, "modules": told})
-    return int(killed < 0.85 * tried)
+            if given.output:
+                write_json(given.output, _summary(told))
+    summary = _summary(told)
+    say(f"{summary['killed']} of {summary['tried']} mutants noticed, {summary['share']:.1%}")
+    return int(any(module["killed"] < 0.85 * module["tried"] for module in told.values()))
 
 
 if __name__ == "__main__":
