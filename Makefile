@@ -35,6 +35,8 @@ check-long: $(VENV)/installed
 	$(BIN)/distill benchmark-training --rounds 9 -o $(RESULTS)/training.json
 	$(BIN)/distill run benchmarks/recipes/real-speech.yaml
 	cp runs/real-speech/run/result.json $(RESULTS)/real-speech/training.json
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutation]'
+	$(BIN)/python -m tests.mutation -o $(RESULTS)/mutation.json
 
 # Students with one ingredient changed, and students of people's ratings: hours.
 ablation: $(VENV)/installed

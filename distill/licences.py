@@ -9,7 +9,7 @@ from distill.errors import Refused
 
 #: From free to strict. A licence is what its first matching rule says; one that matches none is unknown, the strictest.
 _RULES: tuple[tuple[str, str], ...] = (
-    ("restricted", r"restrict|no commercial|academic|proprietary|meralion|research only"),
+    ("restricted", r"restrict|no commercial|academic|proprietary|meralion|research only|\bnd\b"),
     ("non-commercial", r"\bnc\b|-nc-|non-?commercial"),
     ("share-alike", r"\bsa\b|-sa\b|gpl|odbl"),
     ("permissive", r"\bcc0\b|cc0-|public domain|\bmit\b|\bbsd\b|bsd-|apache|\bisc\b|cc[ -]by\b"),

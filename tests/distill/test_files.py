@@ -14,8 +14,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.errors import DistillError, Refused
-from distill.files import plain, read_json, sha256_of, sole_writer, whole, write_csv, write_json, write_text
+from distill.errors import DistillError, Refused, first_line
+from distill.files import (
+    check_disk,
+    plain,
+    read_json,
+    reject_no_json,
+    reject_unwritable,
+    sha256_of,
+    sole_writer,
+    whole,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -153,3 +165,79 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(Refused, match="is a file; name a folder"), sole_writer(tmp_path / "out"):
         pytest.fail("a file cannot be held")
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    reject_unwritable(tmp_path / "new" / "a.txt")
+    write_text(tmp_path / "b.txt", "before")
+    reject_unwritable(tmp_path / "b.txt")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["b.txt"]
+    assert (tmp_path / "b.txt").read_text() == "before"
+
+
+def test_a_place_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        reject_unwritable(tmp_path / "file" / "a.txt")
+    with pytest.raises(OSError), whole(tmp_path / "file" / "a.txt"):
+        pytest.fail("nothing can be written there")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.json.gz", "folder.json"])
+def test_what_is_to_hold_json_is_called_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(DistillError, match=f"{name}: the output must be a file that ends in .json"):
+        reject_no_json(tmp_path / name)
+    reject_no_json(tmp_path / "new" / "a.json")
+    assert not (tmp_path / "new" / "a.json").exists()
+
+
+def test_a_disk_that_is_too_small_is_refused_in_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_disk(tmp_path / "new", 1)
+    assert (tmp_path / "new").is_dir()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 3_000_000}))
+    check_disk(tmp_path, 3_000_000)
+    with pytest.raises(DistillError, match="4 MB are needed, 3 MB are free; choose another disk"):
+        check_disk(tmp_path, 4_000_000)
+
+
+@pytest.mark.parametrize(
+    ("raised", "free", "number"),
+    [
+        (OSError("could not write"), 10**9, errno.EIO),
+        (PermissionError(errno.EACCES, "Permission denied", ".a.txt.1234.partial"), 10**9, errno.EACCES),
+        (RuntimeError("a library's own words"), 999, errno.ENOSPC),
+    ],
+)
+def test_a_write_that_fails_names_the_file_that_the_user_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, free: int, number: int
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
+    with pytest.raises(OSError) as caught, whole(tmp_path / "a.txt"):
+        raise raised
+    assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "a.txt"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), b"bytes"])
+def test_what_json_cannot_hold_leaves_no_file(tmp_path: Path, value: object) -> None:
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"a": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_other_bytes_survive_a_csv(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["file"], [[os.fsdecode(b"\xff.wav")]])
+    assert (tmp_path / "a.csv").read_bytes() == b"file\r\n\xff.wav\r\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("\n  first\nsecond"), "first"),
+        (OSError(2, "gone"), "[Errno 2] gone"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_an_error_of_many_lines_is_told_in_one(error: Exception, line: str) -> None:
+    assert first_line(error) == line

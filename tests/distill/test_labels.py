@@ -128,6 +128,57 @@ def test_show_reads_again_what_is_merged_under_its_hands(tmp_path: Path, monkeyp
     assert show(folder)["rows"] == 9 and len(calls) == 2
 
 
+@pytest.mark.parametrize(
+    ("values", "std", "percentiles"),
+    [
+        ([0.5] * 9, 0.0, [0.5, 0.5, 0.5]),
+        ([-2.0, -1.0, 0.0, 1.0, 2.0], np.sqrt(2), [-2, 0, 2]),
+        ([0.25, np.nan, np.inf, -np.inf], 0.0, [0.25] * 3),
+        ([0.0, -0.0], 0.0, [0, 0, 0]),
+    ],
+)
+def test_the_distribution_of_few_values(values: list[float], std: float, percentiles: list[float]) -> None:
+    seen, finite = Distribution(), np.isfinite(values).sum()
+    assert np.isnan(seen.std)
+    seen.add(np.array([], np.float32))
+    seen.add(np.array(values, np.float32))
+    assert seen.n == finite and seen.std == pytest.approx(std)
+    assert [seen.percentile(percent) for percent in (1, 50, 99)] == pytest.approx(percentiles, rel=1e-3, abs=1e-30)
+    told = seen.described()["histogram"]
+    assert sum(told["counts"]) + told["beyond"] == finite and told["low"] < told["high"]
+
+
+def test_failures_are_counted_by_reason_and_many_reasons_are_put_together(tmp_path: Path) -> None:
+    folder = write(tmp_path, [row("a.wav")])
+    reasons = [
+        "silent",
+        "",
+        "too short: 0.1 s",
+        "too short: 12 s",
+        *(f"reason {chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(150)),
+    ]
+    write_failures(folder / table.FAILED, [Failure(f"{n}.wav", reason) for n, reason in enumerate(reasons * 2)])
+    found = show(folder)
+    assert found["failed"] == 308 and found["failures"]["too short: # s"] == 4 and found["failures"]["no reason"] == 2
+    assert len(found["failures"]) == 101 and next(iter(found["failures"])) == "other reasons"
+
+
+def test_what_changes_too_fast_or_is_damaged_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path, [row("a.wav")], [row("b.wav")])
+
+    def vanishing(*_: Any, **__: Any) -> Iterator[Any]:
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patched, pytest.raises(DistillError, match="changes faster than it can be read"):
+        patched.setattr(summary, "scan", vanishing)
+        show(folder)
+    (folder / "part-1.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DistillError, match="cannot be read"):
+        show(folder)
+    with pytest.raises(DistillError, match="no label table there"):
+        show(tmp_path / "none")
+
+
 # Several as one --------------------------------------------------------------------------------------------------
 
 
@@ -215,6 +266,49 @@ def test_a_folder_that_holds_something_is_not_merged_into(tmp_path: Path) -> Non
         merge([a, write(tmp_path / "e", [row("e.wav")], complete=False)], output=tmp_path / "d")
 
 
+def test_a_segment_that_failed_in_one_table_and_not_in_another_has_not_failed(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", [row("a.wav")]), write(tmp_path / "b", [row("b.wav")])
+    nowhere, whole_file = Failure("x.wav", "silent", 0.0, 1.5), Failure("y.wav", "no such file")
+    write_failures(a / table.FAILED, [Failure("b.wav", "refused", 0.0, 1.5), nowhere, whole_file])
+    write_failures(b / table.FAILED, [nowhere, Failure("b.wav", "too long", 1.5, 3.0)])
+    assert merge([a, b], output=tmp_path / "c")["failed"] == 3
+    lines = (tmp_path / "c" / table.FAILED).read_text().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["x.wav", "y.wav", "b.wav"]
+    assert table.read_info(tmp_path / "c")["counts"] == {"segments": 5, "rows": 2, "failed": 3}  # type: ignore[index]
+
+
+def test_arguments_that_differ_are_all_told_and_the_strictest_licences_bind(tmp_path: Path) -> None:
+    strict = {**TEACHER, "licence": "CC-BY-NC-4.0"}
+    a = write(tmp_path / "a", [row("a.wav")])
+    b = write(tmp_path / "b", [row("b.wav")], arguments=with_argument(source="/more"), teacher=strict)
+    merge([a, b], output=tmp_path / "c")
+    info = table.finished_info(tmp_path / "c")
+    assert info["arguments"]["source"] == ["/recordings", "/more"] and info["arguments"]["window"] == 10.0
+    assert info["teacher"]["licence"] == "CC-BY-NC-4.0" and info["teacher"]["data_licence"] == "CC BY 4.0"
+    assert [one["arguments"]["source"] for one in info["merged"]] == ["/recordings", "/more"]
+
+
+@pytest.mark.parametrize("lacking", ["teacher", "derived", "audio_licence"])
+def test_a_table_that_nothing_could_learn_from_is_not_merged(tmp_path: Path, lacking: str) -> None:
+    a, b = write(tmp_path / "a", [row("a.wav")]), write(tmp_path / "b", [row("b.wav")], **{lacking: None})
+    with pytest.raises(DistillError, match=rf"b/labels\.json: lacks {lacking}"):
+        merge([a, b], output=tmp_path / "c")
+
+
+def test_a_damaged_part_ends_the_merge_without_a_table(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", [row("a.wav")]), write(tmp_path / "b", [row("b.wav")])
+    (b / "part-0.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DistillError, match="cannot be read"):
+        merge([a, b], output=tmp_path / "c")
+    assert not table.is_table(tmp_path / "c")
+
+
+def test_one_segment_three_times_is_kept_once_with_the_columns_of_the_first(tmp_path: Path) -> None:
+    tables = [write(tmp_path / str(n), [row("a.wav", columns={"n": str(n)})]) for n in range(3)]
+    found = merge(tables, output=tmp_path / "all")
+    assert (found["rows"], found["duplicates"]) == (1, 2) and table.read(tmp_path / "all").column("n") == ["0"]
+
+
 # As audformat reads them -----------------------------------------------------------------------------------------
 
 
@@ -249,3 +343,20 @@ def test_an_unfinished_table_is_not_handed_on(tmp_path: Path) -> None:
     assert not (tmp_path / "table.csv").exists()
     with pytest.raises(DistillError, match="nowhere to write to"):
         to_audformat(folder)
+
+
+@pytest.mark.parametrize(
+    ("licence", "usage"),
+    [("CC0-1.0", "unrestricted"), ("CC-BY-NC-4.0", "research"), ("GPL-3.0", "other"), ("ask Bob", "restricted")],
+)
+def test_the_database_says_what_its_licences_allow(tmp_path: Path, licence: str, usage: str) -> None:
+    folder = write(tmp_path / "labels", [row("a.wav")], audio_licence=licence, licence="MIT")
+    to_audformat(folder, database=tmp_path / "db")
+    header = audformat.Database.load(str(tmp_path / "db"), load_data=False)
+    assert header.usage == usage and f"recordings: {licence}" in header.license
+
+
+def test_a_file_where_the_database_should_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "db").touch()
+    with pytest.raises(Refused, match="db: is not empty"):
+        to_audformat(write(tmp_path / "labels", [row("a.wav")]), database=tmp_path / "db")

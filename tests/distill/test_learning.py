@@ -97,6 +97,59 @@ def test_losses_do_not_hide_an_answer_that_is_nan(name):
     assert LOSSES[name](predicted, target).isnan()
 
 
+def half_known(n: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `pairs`, in float64; of every fifth clip nobody said the dominance."""
+    rng = np.random.default_rng(3)
+    target = rng.normal(0.5, 0.1, (n, 3))
+    target[::5, 1] = np.nan
+    return torch.tensor(np.nan_to_num(target) + rng.normal(0.1, 0.05, (n, 3))), torch.tensor(target)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_equal_weights_change_nothing(name: str) -> None:
+    predicted, target = half_known()
+    weighted = LOSSES[name](predicted, target, torch.full_like(predicted, 0.25))
+    torch.testing.assert_close(weighted, LOSSES[name](predicted, target))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_clip_of_weight_three_counts_as_three(name: str) -> None:
+    predicted, target = half_known()
+    counts = torch.tensor([1, 2, 3] * 8)
+    weighted = LOSSES[name](predicted, target, counts[:, None].expand(-1, 3).double())
+    often = LOSSES[name](predicted.repeat_interleave(counts, 0), target.repeat_interleave(counts, 0))
+    torch.testing.assert_close(weighted, often)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("case", ["tiny", "huge", "no target", "all alike"])
+def test_weighted_losses_and_gradients_stay_finite(name: str, case: str) -> None:
+    predicted, target = half_known(8)
+    if case == "no target":
+        target = torch.full_like(target, float("nan"))
+    if case == "all alike":
+        predicted, target = torch.full_like(predicted, 0.5), torch.full_like(target, 0.5)
+    predicted.requires_grad_()
+    value = LOSSES[name](predicted, target, torch.full_like(target, {"tiny": 1e-6, "huge": 1e6}.get(case, 1.0)))
+    value.backward()
+    assert torch.isfinite(value) and predicted.grad is not None and torch.isfinite(predicted.grad).all()
+
+
+def test_clips_of_little_weight_are_averaged_all_the_same():
+    predicted, target = half_known()
+    for loss in (mse_loss, ccc_loss):
+        light = loss(predicted, target, torch.full_like(predicted, 1e-3))
+        assert float(light) == pytest.approx(float(loss(predicted, target)), rel=1e-3)
+
+
+def test_the_mean_is_over_the_axes_of_which_two_clips_are_known():
+    predicted, target = pairs(6)
+    target[1:, 0] = float("nan")
+    target[2:, 1] = float("nan")
+    expected = [published(predicted[:2, 1], target[:2, 1]), published(predicted[:, 2], target[:, 2])]
+    assert float(ccc_loss(predicted, target)) == pytest.approx(np.mean(expected), abs=1e-5)
+
+
 def test_rate_warms_up_and_comes_down():
     schedule = Schedule(epochs=2, minutes=None, learning_rate=0.1)
     rates = [schedule.rate(schedule.fraction(step, 50, 0.0)) for step in range(101)]
@@ -132,6 +185,37 @@ def test_held_out_never_tears_a_group(seed):
     assert not set(groups[held]) & set(groups[~held])
     assert 0.05 <= held.mean() <= 0.3
     assert (held == held_out(groups.tolist(), seed=seed)).all()
+
+
+@pytest.mark.parametrize(("files", "out"), [(1000, 100), (995, 100), (10, 1), (3, 1)])
+def test_a_tenth_is_held_out_where_every_file_is_a_group(files, out):
+    assert held_out([f"file {number}" for number in range(files)]).sum() == out
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("groups", [["a"] + ["b"] * 99, ["a", "b"] + ["c"] * 99, ["a", "b", "c"] + ["d"] * 999])
+def test_small_groups_and_a_large_one_are_never_all_held_out(groups, seed):
+    held = held_out(groups, seed=seed)
+    assert 0 < held.sum() < len(groups)
+
+
+def test_seeds_draw_different_groups():
+    drawn = {tuple(held_out([f"speaker {n}" for n in range(20)], seed=seed)) for seed in range(5)}
+    assert len(drawn) == 5 and (held_out(["a", "b", "c"]) == held_out(["a", "b", "c"], seed=0)).all()
+
+
+@pytest.mark.parametrize(
+    ("file", "speaker", "group"),
+    [
+        ("a/84-1.flac", "", "speaker 84"),  # an empty cell of a manifest is no name
+        ("a/84-1.flac", "0", "speaker 0"),
+        ("b.flac", "", "file b.flac"),
+        ("84-/x.wav", None, "speaker 84"),
+        ("-1.wav", None, "file -1.wav"),  # what was found is empty
+    ],
+)
+def test_of_one_clip_the_group(file, speaker, group):
+    assert groups_of([file], [speaker], r"(\d*)-") == [group]
 
 
 def test_held_out_leaves_something_on_both_sides():

@@ -2,7 +2,8 @@
 
 import pytest
 
-from distill.licences import kind, strictest
+from distill.errors import Refused
+from distill.licences import KINDS, kind, require, strictest
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,17 @@ from distill.licences import kind, strictest
         ("restricted", "restricted"),
         ("unknown", "unknown"),
         ("permit", "unknown"),
+        ("CC-BY-ND-4.0", "restricted"),  # a student is a derivative
+        ("CC BY-NC-ND 4.0", "restricted"),
+        ("CC-BY", "permissive"),
+        ("ISC", "permissive"),
+        ("Public Domain", "permissive"),
+        ("ODbL-1.0", "share-alike"),
+        ("AGPL-3.0", "share-alike"),
+        ("noncommercial", "non-commercial"),
+        ("for research only", "restricted"),
+        ("MIT;", "permissive"),
+        ("MIT; ask Bob", "unknown"),
         ("", "unknown"),
         ("MIT; CC-BY-NC-4.0", "non-commercial"),
     ],
@@ -44,3 +56,17 @@ def test_kinds(licence: str, expected: str) -> None:
 )
 def test_the_strictest_parent_binds_the_child(parents: list[str], child: str) -> None:
     assert strictest(parents) == child
+
+
+@pytest.mark.parametrize("wanted", KINDS)
+@pytest.mark.parametrize(
+    ("licence", "at_least"), [("MIT", 0), ("GPL-3.0", 1), ("CC-BY-NC-4.0", 2), ("restricted", 3), ("ask Bob", 4)]
+)
+def test_what_is_stricter_than_required_is_refused(wanted: str, licence: str, at_least: int) -> None:
+    parents = {"the weights": "MIT", "the recordings": licence}
+    if KINDS.index(wanted) >= at_least:
+        require(wanted, parents)
+    else:
+        with pytest.raises(Refused, match=f"^the recordings: {licence} is .*, and {wanted} is required"):
+            require(wanted, parents)
+    require(None, parents)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import audmetric
 import numpy as np
 import pytest
 
 from distill.annotation import AXES
-from distill.metrics import agreement, ccc, ccc_drop, interval, mae, pearson, slices
+from distill.metrics import (
+    against,
+    agreement,
+    answered,
+    ccc,
+    ccc_drop,
+    ccc_ratio,
+    interval,
+    mae,
+    pearson,
+    slices,
+)
 
 RNG = np.random.default_rng(7)
 
@@ -98,3 +112,82 @@ def test_slices_are_the_agreement_of_their_clips() -> None:
     assert found["sex"]["f"] == agreement(prediction[women], truth[women], seed=5)
     assert {value: part["n"] for value, part in found["sex"].items()} == {"f": 10, "m": 30}
     assert found["speaker"] == {"3": agreement(prediction, truth, seed=5)}
+
+
+def test_three_clips_have_an_interval() -> None:
+    found = interval(mae, np.array([0.1, 0.2, 0.9]), np.array([0.1, 0.3, 0.3]))
+    assert found["low"] == pytest.approx(0, abs=1e-9) and found["high"] == pytest.approx(0.6)
+
+
+def test_the_interval_is_the_middle_95_percent() -> None:
+    """The mean of n clips of unit variance is normal, with a deviation of 1 / sqrt(n)."""
+    clips = np.random.default_rng(3).standard_normal(400)
+    clips = (clips - clips.mean()) / clips.std()
+    found = interval(lambda x: x.mean(-1), clips, resamples=20_000)
+    assert found["value"] == pytest.approx(0, abs=1e-9)
+    assert (found["low"], found["high"]) == pytest.approx((-1.96 / 20, 1.96 / 20), rel=0.03)
+
+
+def test_clips_are_drawn_in_blocks_that_bound_memory() -> None:
+    drawn: list[tuple[int, ...]] = []
+
+    def measure(x: np.ndarray) -> np.ndarray:
+        drawn.append(x.shape)
+        return np.asarray(x.mean(-1))
+
+    interval(measure, np.zeros(900_000), resamples=5)
+    assert drawn == [(900_000,), (2, 900_000), (2, 900_000), (1, 900_000)]
+
+
+def test_a_measure_that_no_draw_decides_has_no_interval() -> None:
+    found = interval(ccc, np.full(20, 0.5), np.full(20, 0.5))
+    assert all(np.isnan(value) for value in found.values())
+
+
+def test_draws_that_decide_nothing_do_not_spoil_the_interval() -> None:
+    """Of two values among three clips, every ninth draw or so is constant."""
+    sides = np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, 1.0])
+    assert interval(ccc, *sides) == pytest.approx({"value": 1, "low": 1, "high": 1})
+
+
+def test_answered_keeps_the_clips_that_all_sides_know() -> None:
+    one, other, third = (np.arange(9.0).reshape(3, 3) + 10 * side for side in range(3))
+    one[0, 0], other[1, 0], third[:, 1] = np.nan, np.inf, np.nan
+    found = answered(one, other, third)
+    assert list(found) == ["arousal", "valence"]
+    assert [side.tolist() for side in found["arousal"]] == [[6], [16], [26]]
+    assert [side.tolist() for side in found["valence"]] == [[2, 5, 8], [12, 15, 18], [22, 25, 28]]
+    assert all(side.dtype == np.float64 for side in found["valence"])
+
+
+def test_against_is_paired_and_says_who_is_better() -> None:
+    other, truth = answers(80, 0.1)
+    one = truth + 2 * (other - truth)  # the same faults, twice as large
+    one[:, 1] = np.nan
+    found = against(one, other, truth, seed=2)
+    assert found["n"] == 80
+    assert list(found["ccc"]) == list(found["ratio"]) == list(found["difference"]) == ["arousal", "valence"]
+    for column, axis in ((0, "arousal"), (2, "valence")):
+        mine, theirs, right = (side[:, column].astype(float) for side in (one, other, truth))
+        assert found["ccc"][axis] == pytest.approx(float(ccc(theirs, right)))
+        assert found["ratio"][axis] == interval(ccc_ratio, mine, theirs, right, seed=2)
+        assert found["ratio"][axis]["value"] == pytest.approx(float(ccc(mine, right) / ccc(theirs, right)))
+        assert found["difference"][axis]["high"] < 0 and found["ratio"][axis]["high"] < 1
+    better = against(other, one, truth)["difference"]["valence"]
+    assert better["value"] == pytest.approx(-found["difference"]["valence"]["value"]) and better["low"] > 0
+
+
+def test_nobody_s_answers_agree_with_nothing() -> None:
+    nothing = np.full((4, 3), np.nan)
+    assert agreement(nothing, nothing) == {"n": 0, "ccc": {}, "pearson": {}, "mae": {}}
+
+
+@pytest.mark.parametrize(
+    "measure", [agreement, lambda x, y, **seed: slices(x, y, {"all": [1] * 30}, **seed)["all"]["1"]]
+)
+def test_without_a_seed_it_is_that_of_zero(measure: Callable[..., Any]) -> None:
+    prediction, truth = answers(30, 0.2)
+    assert measure(prediction, truth) == measure(prediction, truth, seed=0) != measure(prediction, truth, seed=1)
+    assert measure(prediction, truth)["ccc"]["arousal"] == interval(
+        ccc, *(column[:, 0].astype(float) for column in (prediction, truth))
+    )

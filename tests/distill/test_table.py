@@ -12,7 +12,6 @@ import pytest
 
 from distill import table
 from distill.errors import DistillError
-from distill.parts import drop_files, merge_parts, part_files
 from distill.table import Row
 
 INFO = {"complete": True, "root": "/recordings", "axes": ["arousal", "dominance", "valence"], "derived": ["dominance"]}
@@ -101,25 +100,6 @@ def test_a_damaged_part_is_refused(tmp_path: Path) -> None:
         table.read(tmp_path)
 
 
-def test_dropped_files_leave_the_others(tmp_path: Path) -> None:
-    write(tmp_path, [row("a.wav"), row("b.wav"), row("b.wav", 1.5)], [row("b.wav", 3.0)], [row("c.wav")])
-    drop_files(tmp_path, {"b.wav"})
-    assert table.read(tmp_path).column("file") == ["a.wav", "c.wav"]
-    assert sorted(path.name for path in tmp_path.glob("part-*")) == ["part-0.parquet", "part-2.parquet"]
-
-
-def test_a_merged_part_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
-    write(tmp_path, [row("a.wav"), row("b.wav")], [row("b.wav", 3.0)], [row("c.wav", columns={"speaker": "03"})])
-    sources = part_files(tmp_path)
-    merged = merge_parts(tmp_path, sources)
-    before = pyarrow.parquet.read_schema(merged)
-    drop_files(tmp_path, {"b.wav", "nobody.wav"})
-    assert part_files(tmp_path) == [merged]
-    assert pyarrow.parquet.read_schema(merged).equals(before, check_metadata=True)
-    read = table.read(tmp_path)
-    assert read.column("file") == ["a.wav", "c.wav"] and read.column("speaker") == [None, "03"]
-
-
 def test_a_lost_part_is_noticed(tmp_path: Path) -> None:
     write(tmp_path, [row("a.wav"), row("b.wav")])
     info = table.read_info(tmp_path)
@@ -132,3 +112,93 @@ def test_a_lost_part_is_noticed(tmp_path: Path) -> None:
 def test_what_a_manifest_says_is_kept_as_text_whatever_its_type(tmp_path: Path) -> None:
     write(tmp_path, [row("a.wav", columns={"speaker": 0}), row("b.wav", columns={"speaker": "x"})])
     assert table.read(tmp_path).column("speaker") == ["0", "x"]
+
+
+def test_embeddings_come_back_row_by_row(tmp_path: Path) -> None:
+    vectors = np.arange(8, dtype=np.float16).reshape(2, 4)
+    write(tmp_path, [row("b.wav", embedding=vectors[1])], [row("a.wav", embedding=vectors[0])])
+    found = table.read(tmp_path).embeddings()
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, vectors)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "fault"),
+    [
+        ([None, None], "holds no embeddings; label again with --embeddings"),
+        ([[1.0, 2.0], None], r"differ in size \(none, 2\)"),
+        ([[1.0, 2.0], [1.0]], r"differ in size \(1, 2\)"),
+    ],
+)
+def test_embeddings_that_do_not_fit_are_refused(tmp_path: Path, embeddings: list[Any], fault: str) -> None:
+    write(tmp_path, [row("a.wav", start=3.0 * n, embedding=vector) for n, vector in enumerate(embeddings)])
+    with pytest.raises(DistillError, match=fault):
+        table.read(tmp_path).embeddings()
+
+
+def test_the_digest_is_of_audio_and_answers(tmp_path: Path) -> None:
+    rows = [row("a.wav"), row("b.wav", sha256="6ha", adv=(0.25, 0.5, 0.75))]
+    digest = table.read(write(tmp_path / "a", rows)).digest()
+    assert len(digest) == 64
+    moved = [replace(one, file=f"elsewhere/{one.file}", size=1, changed=2) for one in rows]
+    assert table.read(write(tmp_path / "b", moved)).digest() == digest
+    for number, change in enumerate(({"sha256": "7ha"}, {"adv": (0.25, 0.5, 0.8)})):
+        other = write(tmp_path / f"c{number}", [rows[0], replace(rows[1], **change)])
+        assert table.read(other).digest() != digest
+
+
+def test_rows_and_seconds_are_counted_of_an_unfinished_table_too(tmp_path: Path) -> None:
+    assert table.count(tmp_path) == (0, 0.0)
+    write(tmp_path, [row("a.wav", 1.0), row("a.wav", 4.0)], [row("b.wav", 2.0)], complete=False)
+    assert table.count(tmp_path) == (3, 4.5)
+
+
+def test_a_folder_without_labels_json_is_no_table(tmp_path: Path) -> None:
+    assert not table.is_table(tmp_path) and table.read_info(tmp_path) is None
+    write(tmp_path, [row("a.wav")])
+    assert table.is_table(tmp_path) and table.existing_info(tmp_path) == INFO
+
+
+@pytest.mark.parametrize(("content", "fault"), [("[]", "is no JSON object"), ("{", "not valid JSON")])
+def test_labels_json_that_is_no_object_is_refused(tmp_path: Path, content: str, fault: str) -> None:
+    (tmp_path / table.JSON).write_text(content)
+    with pytest.raises(DistillError, match=f"labels.json: {fault}"):
+        table.read(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["root", "axes"])
+@pytest.mark.parametrize("lost", [True, False])
+def test_labels_json_that_lacks_something_is_refused_by_key(tmp_path: Path, key: str, lost: bool) -> None:
+    info: dict[str, Any] = {**INFO, key: None}
+    table.write_info(tmp_path, {name: value for name, value in info.items() if not lost or name != key})
+    with pytest.raises(DistillError, match=f"labels.json: lacks {key}; label again"):
+        table.read(tmp_path)
+
+
+def test_what_a_student_needs_is_asked_for_apart(tmp_path: Path) -> None:
+    write(tmp_path, [row("a.wav")])
+    with pytest.raises(DistillError, match="lacks teacher, audio_licence; label again"):
+        table.finished_info(tmp_path, (*table.REQUIRED, *table.REQUIRED_TO_TEACH))
+
+
+@pytest.mark.parametrize(("kind", "told"), [(pyarrow.string(), "string"), (pyarrow.int64(), "int64")])
+def test_answers_that_are_no_numbers_are_refused(tmp_path: Path, kind: pyarrow.DataType, told: str) -> None:
+    write(tmp_path, [row("a.wav", adv=(0.5, 1.0, 0.0))])
+    part = tmp_path / "part-0.parquet"
+    rows = pyarrow.parquet.read_table(part)
+    at = rows.column_names.index("dominance")
+    pyarrow.parquet.write_table(rows.set_column(at, "dominance", rows["dominance"].cast(kind)), part)
+    with pytest.raises(DistillError, match=f"the column 'dominance' holds {told}, not numbers"):
+        table.read(tmp_path)
+
+
+def test_rows_of_one_file_stand_in_the_order_of_their_times(tmp_path: Path) -> None:
+    late = replace(row("a.wav", 1.0), end=9.0)
+    write(tmp_path, [late, row("a.wav", 10.0)], [row("a.wav", 1.0), row("a.wav", 0.0)])
+    read = table.read(tmp_path)
+    assert list(zip(read.column("start"), read.column("end"), strict=True)) == [(0, 1.5), (1, 2.5), (1, 9), (10, 11.5)]
+
+
+def test_a_key_is_known_again_by_64_bits() -> None:
+    hashes = [table.hashed((f"{number}.wav", 0.0, 1.5)) for number in range(500)]
+    assert len(set(hashes)) == 500 and 2**63 < max(hashes) < 2**64

@@ -8,10 +8,162 @@ import pytest
 from onnx import numpy_helper
 
 from distill import runs
-from export.ladder import LIMITS, SECONDS, climb, clips_at_lengths, first_broken, session_answer, torch_answer
+from distill.annotation import AXES
+from export.ladder import (
+    CLIPS,
+    LIMITS,
+    SECONDS,
+    Ladder,
+    climb,
+    clips_at_lengths,
+    first_broken,
+    session_answer,
+    synthetic_clips,
+    torch_answer,
+)
 from students.loading import load
 
 FLOAT16, INT32 = onnx.TensorProto.FLOAT16, onnx.TensorProto.INT32
+
+
+def answering(*offsets):
+    """An answer that is the clip's first three samples, each with its offset."""
+    return lambda pcm: (pcm[:, :3] + np.array(offsets)).astype(np.float32)
+
+
+@pytest.fixture
+def triples():
+    return list(np.random.default_rng(0).random((40, 3)).astype(np.float32))
+
+
+def test_the_limits_are_those_that_were_promised():
+    told = {name: (limit.max_abs, limit.ccc) for name, limit in LIMITS.items()}
+    exact, rounded = (0.001, 0.9999), (0.15, 0.98)
+    assert told == {
+        "onnx float": exact, "onnx folded": exact, "onnx int8": rounded, "tflite": exact, "tflite int8": rounded,
+    }  # fmt: skip
+
+
+def test_limits_are_per_axis(triples):
+    exact, shifted = answering(0, 0, 0), answering(0, 0, 2 * LIMITS["onnx float"].max_abs)
+    assert climb(exact, {"onnx float": exact}, triples)[0].passed
+    assert not climb(exact, {"onnx float": shifted}, triples)[0].passed
+
+
+def test_low_agreement_breaks_although_differences_are_small():
+    small = [np.array([x, 0.5 + x, 0.5], np.float32) for x in np.linspace(0, 0.02, 20)]
+    flipped = {"onnx int8": lambda pcm: pcm * [1, -1, 1] + [0, 1.02, 0]}
+    backwards = climb(answering(0, 0, 0), flipped, small)[0]
+    assert backwards.max_abs < LIMITS["onnx int8"].max_abs and backwards.ccc["dominance"] < 0
+    assert not backwards.passed and backwards.ccc["valence"] is None
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_answers_that_are_no_numbers_break(triples, lost):
+    rung = climb(answering(0, 0, 0), {"onnx float": answering(0, lost, 0)}, triples)[0]
+    assert not rung.passed
+
+
+def test_axis_lacking_on_both_sides_holds(triples):
+    rung = climb(answering(0, np.nan, 0), {"onnx float": answering(0, np.nan, 0)}, triples)[0]
+    assert rung.passed and rung.ccc["dominance"] is None
+
+
+def test_first_broken_names_the_lowest(triples):
+    wrong = answering(0, 0, 1)
+    rungs = climb(answering(0, 0, 0), {"onnx float": wrong, "onnx int8": wrong}, triples)
+    assert first_broken(rungs).rung == "onnx float"
+    assert first_broken(climb(answering(0, 0, 0), {"onnx float": answering(0, 0, 0)}, triples)) is None
+
+
+def test_clips_have_all_lengths_and_only_real_audio():
+    signals = [np.full(20_000, number, np.float32) for number in (1, 2, 3)]
+    made = clips_at_lengths(signals)
+    assert sorted({len(clip) for clip in made}) == [16_000 * seconds for seconds in SECONDS]
+    assert len(made) == 3 * len(SECONDS) and all(set(np.unique(clip)) <= {1, 2, 3} for clip in made)
+    assert len(clips_at_lengths(signals, count=8)) == 8
+
+
+def test_the_reference_is_asked_once_a_clip_and_every_rung_on_all(triples):
+    asked = []
+    ladder = Ladder(lambda pcm: asked.append(pcm.shape) or answering(0, 0, 0)(pcm), triples, recordings=7)
+    rungs = [ladder.rung(name, answering(0, 0, 1e-4)) for name in LIMITS]
+    assert asked == [(1, 3)] * 40
+    assert [(rung.rung, rung.n, rung.recordings, rung.passed) for rung in rungs] == [
+        ("onnx float", 40, 7, True), ("onnx int8", 40, 7, True),
+    ]  # fmt: skip
+    assert climb(answering(0, 0, 0), {"onnx float": answering(0, 0, 0)}, triples)[0].recordings == 0
+    assert set(rungs[0].as_dict()) == {"rung", "max_abs", "ccc", "n", "recordings", "passed"}
+
+
+@pytest.mark.parametrize("rung", LIMITS)
+@pytest.mark.parametrize("share, passed", [(0.99, True), (1.01, False), (-1.01, False)])
+def test_the_largest_difference_of_any_clip_decides(rung, share, passed):
+    """Clips that vary so much that their agreement is not touched."""
+    clips = [np.array([x, -x, x], np.float64) for x in np.linspace(-50, 50, 30)]
+    off = share * LIMITS[rung].max_abs
+
+    def one_wrong(pcm):
+        return pcm + np.array([0, off, 0]) * (pcm[:, :1] == 50)
+
+    found = climb(lambda pcm: pcm, {rung: one_wrong}, clips)[0]
+    assert found.max_abs == pytest.approx(abs(off)) and found.passed is passed
+
+
+@pytest.mark.parametrize("rung, lowest", [("onnx float", 0.9999), ("onnx int8", 0.98)])
+@pytest.mark.parametrize("axis", range(3))
+def test_the_agreement_of_any_axis_decides(rung, lowest, axis):
+    """A shift of d takes 1 - CCC to about d^2 / (2 variance)."""
+    values = np.linspace(-1, 1, 50) * LIMITS[rung].max_abs
+    for asked, passed in ((0.9 * (1 - lowest), True), (1.1 * (1 - lowest), False)):
+        shift = np.zeros(3)
+        shift[axis] = np.sqrt(2 * values.var() * asked / (1 - asked))
+        found = climb(lambda pcm: pcm, {rung: lambda pcm, by=shift: pcm + by}, [np.full(3, x) for x in values])[0]
+        assert found.max_abs < LIMITS[rung].max_abs and found.passed is passed
+        assert found.ccc[AXES[axis]] == pytest.approx(1 - asked, abs=1e-6)
+
+
+def test_answers_that_do_not_vary_have_no_agreement_that_could_break():
+    clips = [np.array([0.5 + 1e-8 * n, 0.5 + 1e-3 * n, 0.5], np.float64) for n in range(10)]
+    rung = climb(lambda pcm: pcm, {"onnx float": lambda pcm: pcm + 1e-6}, clips)[0]
+    assert rung.passed and rung.ccc["arousal"] is None and rung.ccc["valence"] is None
+    assert rung.ccc["dominance"] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_an_axis_that_only_one_side_answers_breaks(triples, axis):
+    lost = [np.nan if column == axis else 0 for column in range(3)]
+    for one, other in ((answering(0, 0, 0), answering(*lost)), (answering(*lost), answering(0, 0, 0))):
+        rung = climb(one, {"onnx int8": other}, triples)[0]
+        assert not rung.passed and np.isnan(rung.max_abs)
+
+
+def test_clips_are_made_of_real_ones_one_after_the_other():
+    signals = [np.full(10_000 * (number + 1), number, np.float64) for number in range(3)]
+    first, second, third, *_, last = clips_at_lengths(signals)
+    assert all(clip.dtype == np.float32 for clip in (first, second, third))
+    assert [np.flatnonzero(np.diff(clip)).tolist() for clip in (first, second, third)] == [[9_999], [], []]
+    assert (first[0], first[-1], second[0], third[0], last[0], len(last)) == (0, 1, 1, 2, 2, 30 * 16_000)
+    assert last[30_000:40_000].tolist() == [0] * 10_000 and last[40_000] == 1
+
+
+@pytest.mark.parametrize("count, clips", [(1, 8), (8, 8), (15, 8), (16, 16), (200, 40)])
+def test_so_many_clips_of_each_length(count, clips):
+    signals = [np.zeros(16_000, np.float32)] * 5
+    assert len(clips_at_lengths(signals, count=count)) == clips
+
+
+def test_by_default_two_hundred_clips():
+    assert len(clips_at_lengths([np.zeros(480_000, np.float32)] * 30)) == CLIPS == 200
+
+
+def test_synthetic_clips_are_noise_that_is_always_the_same():
+    one, other = synthetic_clips(), synthetic_clips()
+    assert all((a == b).all() for a, b in zip(one, other, strict=True)) and len(one) == len(SECONDS) + 1
+    assert all(0.98 < clip.std() < 1.02 and clip.dtype == np.float32 for clip in one)
+
+
+# Of a student ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -97,53 +249,3 @@ def test_wrong_scale_of_any_convolution_breaks_float(bundle, expected, clips, tm
 def test_lost_bias_of_any_convolution_breaks_float(bundle, expected, clips, tmp_path, layer):
     path = faulty(bundle["float32"], tmp_path, stored(bundle["float32"], 13, number=layer), np.zeros_like)
     assert not climbed(expected[:4], clips[:4], path, "onnx folded").passed
-
-
-def answering(*offsets):
-    """An answer that is the clip's first three samples, each with its offset."""
-    return lambda pcm: (pcm[:, :3] + np.array(offsets)).astype(np.float32)
-
-
-@pytest.fixture
-def triples():
-    return list(np.random.default_rng(0).random((40, 3)).astype(np.float32))
-
-
-def test_limits_are_per_axis(triples):
-    exact, shifted = answering(0, 0, 0), answering(0, 0, 2 * LIMITS["onnx float"].max_abs)
-    assert climb(exact, {"onnx float": exact}, triples)[0].passed
-    assert not climb(exact, {"onnx float": shifted}, triples)[0].passed
-
-
-def test_low_agreement_breaks_although_differences_are_small():
-    small = [np.array([x, 0.5 + x, 0.5], np.float32) for x in np.linspace(0, 0.02, 20)]
-    flipped = {"onnx int8": lambda pcm: pcm * [1, -1, 1] + [0, 1.02, 0]}
-    backwards = climb(answering(0, 0, 0), flipped, small)[0]
-    assert backwards.max_abs < LIMITS["onnx int8"].max_abs and backwards.ccc["dominance"] < 0
-    assert not backwards.passed and backwards.ccc["valence"] is None
-
-
-@pytest.mark.parametrize("lost", [np.nan, np.inf])
-def test_answers_that_are_no_numbers_break(triples, lost):
-    rung = climb(answering(0, 0, 0), {"onnx float": answering(0, lost, 0)}, triples)[0]
-    assert not rung.passed
-
-
-def test_axis_lacking_on_both_sides_holds(triples):
-    rung = climb(answering(0, np.nan, 0), {"onnx float": answering(0, np.nan, 0)}, triples)[0]
-    assert rung.passed and rung.ccc["dominance"] is None
-
-
-def test_first_broken_names_the_lowest(triples):
-    wrong = answering(0, 0, 1)
-    rungs = climb(answering(0, 0, 0), {"onnx float": wrong, "onnx int8": wrong}, triples)
-    assert first_broken(rungs).rung == "onnx float"
-    assert first_broken(climb(answering(0, 0, 0), {"onnx float": answering(0, 0, 0)}, triples)) is None
-
-
-def test_clips_have_all_lengths_and_only_real_audio():
-    signals = [np.full(20_000, number, np.float32) for number in (1, 2, 3)]
-    made = clips_at_lengths(signals)
-    assert sorted({len(clip) for clip in made}) == [16_000 * seconds for seconds in SECONDS]
-    assert len(made) == 3 * len(SECONDS) and all(set(np.unique(clip)) <= {1, 2, 3} for clip in made)
-    assert len(clips_at_lengths(signals, count=8)) == 8

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from distill.audio import SAMPLING_RATE, Span
+from distill.audio import SAMPLING_RATE, Span, digest, read
+from distill.errors import DistillError
 from students import split
 from students.clips import Clips, Example
-from students.split import Split, travelling, write_split
+from students.split import TRAVELLING, Split, decode_split, travelling, write_split
 
 
 def example(file: str, group: str, sha256: str | None = None) -> Example:
@@ -59,3 +61,75 @@ def test_the_split_names_what_was_held_out_and_by_what(groups: tuple[str, str], 
     sides = split_of([example("a", groups[0]), example("b", groups[1]), example("c", "speaker 3")], [True, True, False])
     assert write_split(tmp_path, sides) == {"by": by, "groups": 2, "train": 1, "held_out": 2}
     assert json.loads((tmp_path / "split.json").read_text()) == {"by": by, "held_out": sorted(groups)}
+
+
+def recorded(folder: Path, speakers: str) -> list[Example]:
+    """Recordings of half a second, each at its own level, by speakers of one letter each."""
+    found = []
+    for number, speaker in enumerate(speakers):
+        signal = (0.1 + 0.05 * number) * np.sin(np.arange(SAMPLING_RATE // 2) / (3 + number))
+        soundfile.write(folder / f"{number}.wav", signal, SAMPLING_RATE)
+        sha, adv = digest(read(folder / f"{number}.wav")), np.full(3, number / 10, np.float32)
+        found.append(Example(folder, f"{number}.wav", Span(0.0, 0.5), sha, adv, f"speaker {speaker}"))
+    return found
+
+
+def test_whole_speakers_are_held_out_and_every_clip_is_decoded(tmp_path: Path) -> None:
+    chosen = recorded(tmp_path, "abcab")
+    sides = decode_split(chosen, tmp_path / "run", seed=3)
+    speakers = [{chosen[index].group for index in side} for side in (sides.train, sides.held_out)]
+    assert speakers[0] | speakers[1] == {"speaker a", "speaker b", "speaker c"} and not speakers[0] & speakers[1]
+    assert list(sides.examples) == chosen and len(sides.clips) == 5
+    for number, one in enumerate(chosen):
+        signal = read(tmp_path / one.file)
+        np.testing.assert_allclose(sides.clips.signal(number), signal / np.abs(signal).max(), atol=1e-4)
+    assert sides.clips.peaks == pytest.approx([0.1 + 0.05 * number for number in range(5)], rel=1e-3)
+
+
+def test_another_process_opens_what_the_first_has_decoded(tmp_path: Path) -> None:
+    chosen = recorded(tmp_path, "abc")
+    with pytest.raises(DistillError, match="no such file; processes that train together share the folder"):
+        decode_split(chosen, tmp_path / "run", seed=3, decoded=True)
+    first = decode_split(chosen, tmp_path / "run", seed=3)
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / split.FOLDER).iterdir()}
+    for path in tmp_path.glob("*.wav"):
+        path.unlink()
+    other = decode_split(chosen, tmp_path / "run", seed=3, decoded=True)
+    assert (other.held == first.held).all() and (other.clips.pcm == first.clips.pcm).all()
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+@pytest.mark.parametrize("side", ["training", "held-out"])
+def test_a_side_of_which_nothing_can_be_read_is_refused(tmp_path: Path, side: str) -> None:
+    chosen = recorded(tmp_path, "abcab")
+    sides = decode_split(chosen, tmp_path / "run", seed=3)
+    for index in sides.train if side == "training" else sides.held_out:
+        (tmp_path / chosen[index].file).unlink()
+    with pytest.raises(DistillError, match=rf"^no {side} clip can be read; .*run/left_out\.csv names what is missing"):
+        decode_split(chosen, tmp_path / "other-run", seed=3)
+    assert (tmp_path / "other-run" / "left_out.csv").is_file()
+
+
+def test_a_clip_that_cannot_be_read_leaves_its_side_to_the_others(tmp_path: Path) -> None:
+    chosen = recorded(tmp_path, "abcab")
+    (tmp_path / "1.wav").write_bytes(b"no audio")
+    sides = decode_split(chosen, tmp_path / "run", seed=3)
+    assert [one.file for one in sides.examples] == ["0.wav", "2.wav", "3.wav", "4.wav"]
+    whole = decode_split(recorded(tmp_path, "abcab"), tmp_path / "whole", seed=3)
+    assert [sides.held[place] for place in (0, 1, 2, 3)] == [whole.held[place] for place in (0, 2, 3, 4)]
+
+
+def test_no_more_clips_travel_than_the_exporter_needs() -> None:
+    clips = TRAVELLING + 50
+    uses = [
+        clip.use
+        for clip in travelling(split_of([example(str(n), "file") for n in range(clips)], [True, False] * (clips // 2)))
+    ]
+    assert len(uses) == TRAVELLING == 400 and uses.count("check") == 200
+
+
+def test_clips_travel_in_an_order_of_their_own_that_is_always_the_same() -> None:
+    sides = split_of([example(str(n), "file") for n in range(40)], [n < 20 for n in range(40)])
+    files = [clip.file for clip in travelling(sides)]
+    assert files == [clip.file for clip in travelling(sides)] and sorted(files) == sorted(map(str, range(40)))
+    assert files[::2] != sorted(files[::2], key=int)  # not those alone that the table begins with
