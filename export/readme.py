@@ -84,7 +84,7 @@ def _metrics(described: Mapping[str, Any], result: Mapping[str, Any] | None) -> 
 
 def _scores(result: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, float]]]:
     found = (result or {}).get("ccc", {})
-    return [(axis, found[axis]) for axis in AXES if found.get(axis)]
+    return [(axis, found[axis]) for axis in AXES if found.get(axis) and found[axis]["value"] is not None]
 
 
 def _licence(licence: str) -> dict[str, str]:
@@ -144,7 +144,9 @@ def _how_well(described: Mapping[str, Any], result: Mapping[str, Any] | None) ->
         yield f"With the **teacher's** answers, not with people's, on {result['n']} held-out clips, before the export:"
         yield from ("", "| axis | CCC | 95 % |", "|---|---|---|")
         for axis, score in scores:
-            yield f"| {_named(axis, described)} | {score['value']:.3f} | {score['low']:.3f} to {score['high']:.3f} |"
+            # of fewer than three clips there is no interval
+            interval = "-" if score["low"] is None else f"{score['low']:.3f} to {score['high']:.3f}"
+            yield f"| {_named(axis, described)} | {score['value']:.3f} | {interval} |"
     yield ""
     for rung in described["ladder"]:
         yield f"- {rung['rung']}: at most {rung['max_abs']:.2g} from torch on {rung['n']} clips of 1 to 30 s"

@@ -89,6 +89,11 @@ def test_somebody_elses_page_stays(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "its model card is" in capsys.readouterr().err
 
 
+def test_of_two_clips_there_is_no_interval() -> None:
+    two = {**result(), "n": 2, "ccc": {"arousal": {"value": 0.5, "low": None, "high": None}, "valence": None}}
+    assert "| arousal | 0.500 | - |" in readme("s.onnx", described(), two)
+
+
 def test_a_page_of_the_same_student_is_renewed_and_of_another_kept(tmp_path: Path) -> None:
     assert write_readme(tmp_path / "s.onnx", described(), None).name == "README.md"
     assert write_readme(tmp_path / "s.onnx", described(), result()).name == "README.md"
