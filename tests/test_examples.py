@@ -33,7 +33,9 @@ COMMAND_LINES = sorted(
     {
         (path.relative_to(ROOT).as_posix(), line)
         for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))
-        for line in re.findall(r"^(?: {4}|\$ )?(?:.*-m )?(distill [a-z][^|\n]*)$", path.read_text(encoding="utf-8"), re.M)
+        for line in re.findall(
+            r"^(?: {4}|\$ )?(?:.*-m )?(distill [a-z][^|\n]*)$", path.read_text(encoding="utf-8"), re.M
+        )
     }
 )
 
