@@ -77,9 +77,10 @@ def travelling(split: Split) -> list[runs.Clip]:
     first = np.unique([example.sha256 for example in split.examples], return_index=True)[1]
     calibrate, check = (rng.permutation(side[np.isin(side, first)]) for side in (split.train, split.held_out))
     turns = list(zip_longest(check, calibrate))
-    drawn = [(index, use) for pair in turns for index, use in zip(pair, ("check", "calibrate"), strict=True)]
-    return [
-        runs.Clip(split.examples[index].file, use, split.clips.signal(index))
-        for index, use in drawn[:TRAVELLING]
+    drawn = [
+        (index, use)
+        for pair in turns
+        for index, use in zip(pair, ("check", "calibrate"), strict=True)
         if index is not None
     ]
+    return [runs.Clip(split.examples[index].file, use, split.clips.signal(index)) for index, use in drawn[:TRAVELLING]]

@@ -128,6 +128,13 @@ def test_no_more_clips_travel_than_the_exporter_needs() -> None:
     assert len(uses) == TRAVELLING == 400 and uses.count("check") == 200
 
 
+def test_where_one_side_is_short_the_other_fills_up() -> None:
+    clips = TRAVELLING + 50
+    uses = [clip.use for clip in travelling(split_of([example(str(n), "file") for n in range(clips)], [True] * 30
+                                                     + [False] * (clips - 30)))]  # fmt: skip
+    assert (uses.count("check"), uses.count("calibrate")) == (30, TRAVELLING - 30)
+
+
 def test_clips_travel_in_an_order_of_their_own_that_is_always_the_same() -> None:
     sides = split_of([example(str(n), "file") for n in range(40)], [n < 20 for n in range(40)])
     files = [clip.file for clip in travelling(sides)]
