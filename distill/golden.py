@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.files import read_json, sha256_of, whole, write_json
@@ -29,7 +30,7 @@ TOLERANCE = 1e-3
 FULL_SCALE = 32768
 
 #: Without these a file holds no golden vectors.
-_FIELDS = ("student_sha256", "tolerance", "full_scale", "pcm_sha256", "clips")
+_FIELDS = ("student_sha256", "tolerance", "sampling_rate", "full_scale", "pcm_sha256", "clips")
 
 
 class Clip(NamedTuple):
@@ -88,10 +89,20 @@ def read_golden(path: Path) -> Vectors:
         raise DistillError(f"{source}: no such file; the clips that {path.name} speaks of are kept there")
     if sha256_of(source) != told["pcm_sha256"]:
         raise DistillError(f"{source}: is not the PCM that {path.name} was made with; export again")
-    pcm = np.fromfile(source, "<i2")
-    adv = np.array([clip["adv"] for clip in told["clips"]], np.float32)
-    signals = [_signal(path, pcm, clip, told["full_scale"]) for clip in told["clips"]]
-    return Vectors(told["student_sha256"], float(told["tolerance"]), signals, adv)
+    try:
+        return _vectors(path, told, np.fromfile(source, "<i2"))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DistillError(f"{path}: is not as `distill export` wrote it; export again") from None
+
+
+def _vectors(path: Path, told: dict[str, Any], pcm: np.ndarray) -> Vectors:
+    """Raises ValueError and the like where a field is not what it should be."""
+    tolerance, adv = float(told["tolerance"]), np.array([clip["adv"] for clip in told["clips"]], np.float32)
+    as_written = (told["sampling_rate"], told["full_scale"]) == (SAMPLING_RATE, FULL_SCALE)
+    if not as_written or not 0 < tolerance <= TOLERANCE or adv.shape != (len(told["clips"]), len(AXES)) or not len(adv):
+        raise ValueError
+    signals = [_signal(path, pcm, clip, FULL_SCALE) for clip in told["clips"]]
+    return Vectors(told["student_sha256"], tolerance, signals, adv)
 
 
 def check(student: str | Path, *, golden: str | Path | None = None) -> dict[str, Any]:

@@ -115,3 +115,27 @@ def test_a_student_without_vectors_is_one_line(make_student: Callable[..., Path]
     path.with_suffix(".golden.json").write_text("[]")
     with pytest.raises(DistillError, match="holds no golden vectors"):
         check(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"clips": []}, {"clips": None}, {"clips": [1, 2]}, {"clips": {"a": 1}}, {"clips": [{"start": 0}]},
+        {"tolerance": None}, {"tolerance": "a"}, {"tolerance": 9}, {"full_scale": 0}, {"sampling_rate": 8000},
+    ],
+)  # fmt: skip
+def test_vectors_that_somebody_damaged_are_one_line(student: Path, damage: dict) -> None:
+    student.with_suffix(".golden.json").write_text(json.dumps(answers(student) | damage))
+    with pytest.raises(DistillError, match=r"s\.golden\.json: is not as `distill export` wrote it"):
+        check(student)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"adv": "x"}, {"adv": [0.1, 0.2]}, {"adv": ["a", "b", "c"]}, {"samples": "a"}, {"start": None}]
+)
+def test_a_clip_that_somebody_damaged_is_one_line(student: Path, damage: dict) -> None:
+    told = answers(student)
+    told["clips"] = [clip | damage for clip in told["clips"]]
+    student.with_suffix(".golden.json").write_text(json.dumps(told))
+    with pytest.raises(DistillError, match=r"s\.golden\.json: "):
+        check(student)
