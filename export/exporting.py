@@ -43,10 +43,13 @@ def export(
     Raises:
         Refused: a licence is too strict.
         DistillError: no finished run, tensors that do not fit, an output that is no .onnx, no clips to calibrate with,
-            a student that has no smallest file, a budget that is too small, or a broken ladder.
+            a student that has no smallest file, two kinds of file at once, a budget that is too small, or a broken
+            ladder.
     """
     run, output, asked = Path(run), Path(output), Asked(int8, smallest, budget)
     _check_output(output)
+    if int8 + smallest + (budget is not None) > 1:
+        raise DistillError("--int8, --smallest and --budget each make another file; give one of them")
     if tflite is not None:
         from export.tflite import make_tflite  # of an extra of its own: what is lacking is told before the work
     source = open_source(run, int8=asked.quantised)

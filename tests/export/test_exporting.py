@@ -237,3 +237,10 @@ def test_a_licence_that_is_too_strict_is_refused(trained, tmp_path):
         export(trained, output=tmp_path / "s.onnx", require_licence="permissive")
     assert not list(tmp_path.iterdir())
     assert export(trained, output=tmp_path / "s.onnx", require_licence="non-commercial")["licence"] == "CC-BY-NC-SA-4.0"
+
+
+@pytest.mark.parametrize("kinds", [{"int8": True, "smallest": True}, {"int8": True, "budget": 60_000}])
+def test_one_kind_of_file_at_a_time(trained: Path, tmp_path: Path, kinds: dict) -> None:
+    with pytest.raises(DistillError, match="give one of them"):
+        export(trained, output=tmp_path / "s.onnx", **kinds)
+    assert not list(tmp_path.iterdir())
