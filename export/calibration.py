@@ -80,17 +80,17 @@ def _least(lost: Callable[[np.ndarray, Range], float]) -> Callable[[np.ndarray],
 
 def _squares(values: np.ndarray, reach: Range) -> float:
     """What 8 bits of this range lose of the values, in squares."""
-    low, high = min(0.0, reach.low), max(0.0, reach.high)
-    step = max(high - low, 1e-6) / TOP
-    return float(np.mean((np.clip(np.round(values / step) * step, low, high) - values) ** 2))
+    reach = reach.with_zero()
+    rounded = np.clip(np.round(values / reach.step) * reach.step, reach.low, reach.high)
+    return float(np.mean((rounded - values) ** 2))
 
 
 def _divergence(values: np.ndarray, reach: Range) -> float:
     """Kullback and Leibler's, of the values' histogram from what it is after rounding in this range."""
     counts, edges = np.histogram(values, bins=_BINS)
     centres = (edges[1:] + edges[:-1]) / 2
-    low, high = min(0.0, reach.low), max(0.0, reach.high)
-    level = np.clip(np.round((centres - low) / (max(high - low, 1e-6) / TOP)), 0, TOP).astype(int)
+    reach = reach.with_zero()
+    level = np.clip(np.round((centres - reach.low) / reach.step), 0, TOP).astype(int)
     filled = counts > 0
     spread = np.bincount(level, counts, TOP + 1) / np.maximum(np.bincount(level, filled, TOP + 1), 1)
     wanted, found = counts[filled] / counts.sum(), spread[level][filled]

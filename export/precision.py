@@ -46,11 +46,12 @@ def bits_within(student: Vgg7, clips: Sequence[np.ndarray], budget: int) -> dict
     """
     reach, some = observe(student, clips), clips[:MEASURED]
     bits = dict.fromkeys(layers_of(student), 8)
+    least = _size(student, reach, dict.fromkeys(bits, min(LARGEST)))
+    if least > budget:  # before the minutes of measuring
+        raise DistillError(f"--budget: {budget - least:+,} bytes are left with the fewest bits; give it more")
     moved = {(name, few): _moved(student, some, reach, {**bits, name: few}) for name in bits for few in _FEWER}
     while (size := _size(student, reach, bits)) > budget:
         fewer = {name: {**bits, name: _next_fewer(few)} for name, few in bits.items() if few > min(LARGEST)}
-        if not fewer:
-            raise DistillError(f"--budget: {budget - size:+,} bytes are left with the fewest bits; give it more")
         cost = {name: moved[name, lower[name]] - moved.get((name, bits[name]), 0.0) for name, lower in fewer.items()}
         spared = {name: size - _size(student, reach, lower) for name, lower in fewer.items()}
         bits = fewer[max(fewer, key=lambda name: spared[name] / max(cost[name], _NOTHING))]

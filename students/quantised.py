@@ -41,6 +41,15 @@ class Range(NamedTuple):
     low: float
     high: float
 
+    def with_zero(self) -> Range:
+        """The same, reaching zero, which has to be a level."""
+        return Range(min(0.0, self.low), max(0.0, self.high))
+
+    @property
+    def step(self) -> float:
+        """Of `TOP` equal ones from low to high."""
+        return max(self.high - self.low, 1e-6) / TOP
+
 
 def to_levels(scaled: Tensor, bits: int) -> Tensor:
     """Weights over their steps, to the nearest level, with the gradient of doing nothing.
@@ -96,10 +105,9 @@ class Activation(nn.Module):
 
     def __init__(self, reach: Range) -> None:
         super().__init__()
-        low, high = min(0.0, reach.low), max(0.0, reach.high)
-        step = max(high - low, 1e-6) / TOP
-        self.register_buffer("step", torch.tensor(step))
-        self.register_buffer("zero", torch.tensor(float(round(-low / step))))
+        reach = reach.with_zero()
+        self.register_buffer("step", torch.tensor(reach.step))
+        self.register_buffer("zero", torch.tensor(float(round(-reach.low / reach.step))))
 
     def forward(self, x: Tensor) -> Tensor:
         """x, rounded and cut off: a ReLU where zero is the lowest level."""
