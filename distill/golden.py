@@ -118,6 +118,8 @@ def check(student: str | Path, *, golden: str | Path | None = None) -> dict[str,
     """
     student = Path(student)
     path = student.with_suffix(ANSWERS) if golden is None else Path(golden)
+    if not path.is_file():
+        raise DistillError(f"{path}: no golden vectors; `distill export` writes them, --golden names others")
     answer, vectors = Student(student), read_golden(path)
     off = largest_difference(np.concatenate([answer(clip[None]) for clip in vectors.signals]), vectors.adv)
     return {

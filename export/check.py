@@ -11,8 +11,9 @@ from torch import nn
 
 from distill.annotation import AXES
 from distill.errors import DistillError, first_line
-from export.ladder import climb, first_broken, session_answer, synthetic_clips, torch_answer
+from export.ladder import climb, first_broken, session_answer, torch_answer
 from export.onnx import Answering, write_float
+from export.probes import synthetic_probes
 
 
 def export_untrained(model: nn.Module, name: str) -> None:
@@ -22,13 +23,13 @@ def export_untrained(model: nn.Module, name: str) -> None:
         DistillError: it does not export, or the file answers otherwise than torch.
     """
     network = Answering(model, AXES)
-    clips = synthetic_clips()
+    tried = synthetic_probes()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "untrained.onnx"
         try:
-            _settle(model, clips[0])
+            _settle(model, tried[0].signal)
             write_float(network, path)
-            rungs = climb(torch_answer(network), {"onnx float": session_answer(path)}, clips)
+            rungs = climb(torch_answer(network), {"onnx float": session_answer(path)}, tried)
         except Exception as error:  # torch, its exporter and onnxruntime each raise types of their own
             raise DistillError(f"{name} cannot be exported: {first_line(error)}") from None
     broken = first_broken(rungs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,12 @@ import torch
 from torch import nn
 
 from distill.annotation import AXES
-from distill.audio import SAMPLING_RATE
 from distill.metrics import answered, ccc
 from distill.student import INPUT, OUTPUT, open_session
-from students.network import SHORTEST_SECONDS
+from export.probes import Probe
 
 #: float32 [1, samples] -> float32 [1, 3].
 Answer = Callable[[np.ndarray], np.ndarray]
-
-#: Lengths that are tried (seconds), and how many clips there are in all.
-SECONDS = (1, 2, 3, 5, 8, 12, 20, 30)
-CLIPS = 200
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,8 @@ class Rung:
     """How far one conversion is from torch.
 
     ccc: {axis: value}, None where torch's own answers do not vary. n: clips compared; recordings: real ones, of which
-    they are made.
+    they are made. by: {"length", "level" or "snr": {"5 s": {n, max_abs, ccc}}}, the same of those clips alone; the
+    limits are for all clips together.
 
     >>> Rung("float", 1e-7, {"arousal": 1.0}, 9, 3, True).as_dict()["rung"]
     'float'
@@ -61,6 +57,7 @@ class Rung:
     n: int
     recordings: int
     passed: bool
+    by: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """As the JSON has it."""
@@ -73,18 +70,37 @@ class Ladder:
     recordings: how many real ones the clips are made of.
     """
 
-    def __init__(self, reference: Answer, clips: Sequence[np.ndarray], *, recordings: int = 0) -> None:
-        self._clips, self._recordings = clips, recordings
-        self._expected = _answers(reference, clips)
+    def __init__(self, reference: Answer, probes: Sequence[Probe], *, recordings: int = 0) -> None:
+        self._probes, self._recordings = probes, recordings
+        self._expected = self._answers(reference)
 
     def rung(self, name: str, answer: Answer) -> Rung:
         """How far an answer (its name in `LIMITS`) is from the reference on all clips."""
-        return _rung(name, _answers(answer, self._clips), self._expected, self._recordings)
+        found, expected, limit = self._answers(answer), self._expected, LIMITS[name]
+        whole = _compared(found, expected)
+        low = [axis for axis, score in whole["ccc"].items() if score is not None and not score >= limit.ccc]
+        by = {
+            trait: {value: _compared(found[rows], expected[rows]) for value, rows in values.items()}
+            for trait, values in self._slices().items()
+        }
+        passed = whole["max_abs"] <= limit.max_abs and not low
+        return Rung(name, **whole, recordings=self._recordings, passed=passed, by=by)
+
+    def _answers(self, answer: Answer) -> np.ndarray:
+        return np.concatenate([answer(probe.signal[None]) for probe in self._probes])
+
+    def _slices(self) -> dict[str, dict[str, list[int]]]:
+        """Trait, its values in the order of the clips, and the rows that have them."""
+        found: dict[str, dict[str, list[int]]] = {}
+        for row, probe in enumerate(self._probes):
+            for trait, value in probe.traits.items():
+                found.setdefault(trait, {}).setdefault(value, []).append(row)
+        return found
 
 
-def climb(reference: Answer, rungs: dict[str, Answer], clips: Sequence[np.ndarray]) -> list[Rung]:
+def climb(reference: Answer, rungs: dict[str, Answer], probes: Sequence[Probe]) -> list[Rung]:
     """Compare every rung (a name in `LIMITS`) with the reference on all clips."""
-    ladder = Ladder(reference, clips)
+    ladder = Ladder(reference, probes)
     return [ladder.rung(name, rung) for name, rung in rungs.items()]
 
 
@@ -117,32 +133,6 @@ def session_answer(path: Path) -> Answer:
     return lambda pcm: np.asarray(session.run([OUTPUT], {INPUT: pcm})[0])
 
 
-def clips_at_lengths(signals: Sequence[np.ndarray], *, count: int = CLIPS) -> list[np.ndarray]:
-    """Up to `count` clips of the lengths `SECONDS`, each made of real ones, one after the other: float32 [samples].
-
-    >>> signals = [np.ones(8_000, np.float32)]
-    >>> sorted({len(clip) / SAMPLING_RATE for clip in clips_at_lengths(signals)})
-    [1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0]
-    """
-    each = max(1, count // len(SECONDS))
-    return [
-        _made(signals, first=number, samples=seconds * SAMPLING_RATE)
-        for seconds in SECONDS
-        for number in range(min(each, len(signals)))
-    ]
-
-
-def synthetic_clips() -> list[np.ndarray]:
-    """Noise of every length of the ladder, and of the shortest: float32 [samples] each.
-
-    >>> [len(clip) / SAMPLING_RATE for clip in synthetic_clips()]
-    [1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 0.25]
-    """
-    rng = np.random.default_rng(0)
-    clips = clips_at_lengths([rng.standard_normal(SAMPLING_RATE).astype(np.float32)], count=len(SECONDS))
-    return [*clips, clips[0][: int(SHORTEST_SECONDS * SAMPLING_RATE)]]
-
-
 def scores(ccc: Mapping[str, float | None]) -> str:
     """A rung's CCC for people.
 
@@ -152,28 +142,13 @@ def scores(ccc: Mapping[str, float | None]) -> str:
     return ", ".join(f"{axis} {value:.4f}" for axis, value in ccc.items() if value is not None)
 
 
-def _answers(answer: Answer, clips: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([answer(clip[None]) for clip in clips])
-
-
-def _rung(name: str, found: np.ndarray, expected: np.ndarray, recordings: int) -> Rung:
-    limit = LIMITS[name]
+def _compared(found: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+    """{max_abs, NaN where not the same axes are answered; ccc: {axis}; n}. Both: [clips, 3]."""
     same_axes = bool((np.isnan(found) == np.isnan(expected)).all())
     max_abs = float(np.nanmax(np.abs(found - expected))) if same_axes else float("nan")
     agreement = {axis: _concordance(x, y) for axis, (x, y) in answered(found, expected).items()}
-    agreed: dict[str, float | None] = {axis: agreement.get(axis) for axis in AXES}
-    low = [axis for axis, score in agreed.items() if score is not None and not score >= limit.ccc]
-    return Rung(name, max_abs, agreed, len(expected), recordings, same_axes and max_abs <= limit.max_abs and not low)
+    return {"max_abs": max_abs, "ccc": {axis: agreement.get(axis) for axis in AXES}, "n": len(expected)}
 
 
 def _concordance(found: np.ndarray, expected: np.ndarray) -> float | None:
     return None if np.ptp(expected) < 1e-6 else float(ccc(found, expected))
-
-
-def _made(signals: Sequence[np.ndarray], *, first: int, samples: int) -> np.ndarray:
-    parts, length, number = [], 0, first
-    while length < samples:
-        parts.append(signals[number % len(signals)])
-        length += len(parts[-1])
-        number += 1
-    return np.concatenate(parts)[:samples].astype(np.float32)

@@ -13,6 +13,7 @@ from export.card import metadata, metadata_bytes
 from export.graph.integer import integer_graph
 from export.graph.passes import frontend_made, without_names
 from export.graph.vgg import float_graph
+from export.graph.writer import OLDEST_RUNTIME
 from export.int8 import write_int8
 from export.ladder import Ladder, Rung, scores, session_answer
 from export.onnx import write_float, write_metadata
@@ -26,6 +27,9 @@ PRECISIONS = {8: "int8", 16: "int8 weights, 16-bit activations"}
 
 #: That of a Wav2Small which was tuned for weights of fewer bits.
 FEW_BITS = "int8, weights of 2 to 8 bits"
+
+#: What is known of graphs that are written node by node.
+_TRIED = {"oldest_runtime": OLDEST_RUNTIME}
 
 
 class Made(NamedTuple):
@@ -67,14 +71,14 @@ def _float(source: Source, folder: Path, ladder: Ladder) -> Made:
 
 def _folded(source: Source, plain: Made, ladder: Ladder) -> Made:
     """Without the bytes and the time that can be spared."""
-    path = plain.path.with_name("folded.onnx")
+    path, known = plain.path.with_name("folded.onnx"), {}
     if isinstance(source.student, Vgg7):
-        model = float_graph(source.student, source.network.unanswered)
+        model, known = float_graph(source.student, source.network.unanswered), _TRIED
     else:
         model = without_names(frontend_made(onnx.load(plain.path), source.student.frontend))
     onnx.save(model, path)
     write_metadata(path, plain.data)
-    return Made(path, plain.data, ladder.rung("onnx folded", session_answer(path)))
+    return Made(path, {**plain.data, **known}, ladder.rung("onnx folded", session_answer(path)))
 
 
 def _in_integers(source: Source, asked: Asked, plain: Made, ladder: Ladder) -> Made:
@@ -91,7 +95,7 @@ def _in_integers(source: Source, asked: Asked, plain: Made, ladder: Ladder) -> M
     onnx.save(integer_graph(network, source.network.unanswered), path)
     data = {**plain.data, "precision": FEW_BITS if tuned else PRECISIONS[8]}
     write_metadata(path, data)
-    return Made(path, {**data, "bits": bits, "tuned": tuned}, ladder.rung("onnx int8", session_answer(path)))
+    return Made(path, {**data, **_TRIED, "bits": bits, "tuned": tuned}, ladder.rung("onnx int8", session_answer(path)))
 
 
 def _quantised(source: Source, plain: Made, ladder: Ladder) -> Made:

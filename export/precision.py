@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import torch
 
 from distill.errors import DistillError
+from distill.progress import Progress
 from export.calibration import observe
 from export.graph.integer import integer_graph
 from export.rounding import compensate
@@ -49,7 +51,11 @@ def bits_within(student: Vgg7, clips: Sequence[np.ndarray], budget: int) -> dict
     least = _size(student, reach, dict.fromkeys(bits, min(LARGEST)))
     if least > budget:  # before the minutes of measuring
         raise DistillError(f"--budget: {budget - least:+,} bytes are left with the fewest bits; give it more")
-    moved = {(name, few): _moved(student, some, reach, {**bits, name: few}) for name in bits for few in _FEWER}
+    moved = {}
+    with Progress("measuring layers", len(bits) * len(_FEWER), "ways") as bar:
+        for name, few in product(bits, _FEWER):
+            moved[name, few] = _moved(student, some, reach, {**bits, name: few})
+            bar.advance()
     while (size := _size(student, reach, bits)) > budget:
         fewer = {name: {**bits, name: _next_fewer(few)} for name, few in bits.items() if few > min(LARGEST)}
         cost = {name: moved[name, lower[name]] - moved.get((name, bits[name]), 0.0) for name, lower in fewer.items()}

@@ -128,7 +128,9 @@ def _use(student: str, described: Mapping[str, Any]) -> Iterator[str]:
     yield f'session = onnxruntime.InferenceSession("{student}")'
     yield 'arousal, dominance, valence = session.run(None, {"pcm": pcm[None]})[0][0]'
     yield from ("```", "")
-    yield f"Any batch, and any length from {described['shortest_seconds']:g} s on."
+    yield f"Any batch, and any length from {described['shortest_seconds']:g} s on. Operator set {described['opset']}."
+    if "oldest_runtime" in described:
+        yield f"The oldest runtime that such a file was run on: {described['oldest_runtime']}."
     if "tflite" in described:
         lite = described["tflite"]
         told = f"{lite['bytes']:,} bytes, {lite['precision']}"
@@ -150,6 +152,19 @@ def _how_well(described: Mapping[str, Any], result: Mapping[str, Any] | None) ->
     yield ""
     for rung in described["ladder"]:
         yield f"- {rung['rung']}: at most {rung['max_abs']:.2g} from torch on {rung['n']} clips of 1 to 30 s"
+    yield from _by_condition(described["ladder"][-1], described)
+
+
+def _by_condition(rung: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[str]:
+    """The last rung by length, level and noise of the clips."""
+    axes = [axis for axis in AXES if axis in described["axes"]]
+    yield from ("", f"{rung['rung']} against torch, by what the clips are:", "")
+    yield f"| clips | n | largest difference | CCC, {' / '.join(axes)} |"
+    yield "|---|---|---|---|"
+    for trait, values in rung["by"].items():
+        for value, found in values.items():
+            scores = ("-" if (score := found["ccc"][axis]) is None else f"{score:.4f}" for axis in axes)
+            yield f"| {trait} {value} | {found['n']} | {found['max_abs']:.2g} | {' / '.join(scores)} |"
 
 
 def _lineage(described: Mapping[str, Any]) -> Iterator[str]:

@@ -10,8 +10,9 @@ from typing import Any
 from distill import runs
 from distill.errors import DistillError
 from distill.progress import say
-from export.ladder import Ladder, clips_at_lengths, synthetic_clips, torch_answer
+from export.ladder import Ladder, torch_answer
 from export.onnx import Answering
+from export.probes import probes, synthetic_probes
 from students.loading import load
 from students.network import Quantisation, StudentNetwork
 from students.published import is_published, load_published
@@ -38,8 +39,8 @@ class Source:
     def ladder(self) -> Ladder:
         """The ladder from torch on, on the run's own clips, or on synthetic ones where there are none."""
         signals = [clip.signal for clip in self.held_out]
-        clips = clips_at_lengths(signals) if signals else synthetic_clips()
-        return Ladder(torch_answer(self.network), clips, recordings=len({clip.file for clip in self.held_out}))
+        tried = probes(signals) if signals else synthetic_probes()
+        return Ladder(torch_answer(self.network), tried, recordings=len({clip.file for clip in self.held_out}))
 
 
 def open_source(run: Path, *, int8: bool) -> Source:

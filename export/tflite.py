@@ -24,8 +24,9 @@ from torch import nn
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError, first_line
 from distill.files import sha256_of, whole
-from export.ladder import CLIPS, Answer, Ladder, Rung, synthetic_clips, torch_answer
+from export.ladder import Answer, Ladder, Rung, torch_answer
 from export.making import PRECISIONS
+from export.probes import CLIPS, synthetic_probes, varied
 from export.source import Source
 from students.network import SHORTEST_SECONDS
 
@@ -70,9 +71,9 @@ def make_tflite(source: Source, folder: Path, *, seconds: float, int8: bool = Fa
         raise DistillError(f"--tflite {seconds:g}: a student needs at least {SHORTEST_SECONDS:g} s")
     path, samples = folder / f"student{SUFFIX}", round(seconds * SAMPLING_RATE)
     write_tflite(source.network, path, samples)
-    signals = [clip.signal for clip in source.held_out] or synthetic_clips()
+    signals = [clip.signal for clip in source.held_out] or [tried.signal for tried in synthetic_probes()]
     recordings = len({clip.file for clip in source.held_out})
-    ladder = Ladder(torch_answer(source.network), windows_of(signals, samples), recordings=recordings)
+    ladder = Ladder(torch_answer(source.network), varied(windows_of(signals, samples)), recordings=recordings)
     lite = Lite(path, "float32", samples, [ladder.rung("tflite", lite_answer(path))])
     return _quantised(lite, [clip.signal for clip in source.calibration], ladder) if int8 else lite
 

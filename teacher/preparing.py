@@ -43,6 +43,7 @@ def prepared(
     """
     if require_licence is not None:
         _check_licences(require_licence, asked.teacher, audio_licence)
+    source.reject_missing()
     annotator = asked.open()
     cut = source.cut_for(annotator.card)
     listing = source.listed(cut)

@@ -11,6 +11,7 @@ from distill.annotation import TeacherCard
 from distill.errors import DistillError
 from distill.sources.manifest import Cut, Listing, list_segments
 from distill.sources.remote import is_address
+from distill.sources.shards import is_pattern
 from teacher.speech import SpeechFinder
 
 
@@ -36,6 +37,16 @@ class Source:
     def __post_init__(self) -> None:
         if not 0 <= self.cache_gb < inf:
             raise DistillError(f"--cache-gb {self.cache_gb:g}: must be gigabytes, 0 or more")
+
+    def reject_missing(self) -> None:
+        """Told before a teacher is opened, which may take a download.
+
+        Raises:
+            DistillError: it is a path, and nothing is there.
+        """
+        text = str(self.path)
+        if not is_address(text) and not is_pattern(text) and not Path(text).exists():
+            raise DistillError(f"{text}: no such file or folder")
 
     def cut_for(self, card: TeacherCard) -> Cut:
         """How recordings are cut for a teacher.

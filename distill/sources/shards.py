@@ -86,7 +86,7 @@ def shards_of(source: Path | str, cache: Path | None, cache_bytes: int) -> Shard
     path = Path(text.removeprefix("file://"))
     if path.is_dir():
         return _in_folder(path)
-    if not path.exists() and _magic(path.as_posix()):
+    if not path.exists() and is_pattern(path.as_posix()):
         return _by_pattern(path)
     _refuse_others([path.name] if _COMPRESSED.search(path.name) else [], text)
     return Shards(path.parent, [path.name]) if path.name.lower().endswith(SUFFIX) and path.is_file() else None
@@ -105,7 +105,7 @@ def _in_folder(folder: Path) -> Shards | None:
 
 def _by_pattern(pattern: Path) -> Shards:
     parts = pattern.parts
-    fixed = next(depth for depth, part in enumerate(parts) if _magic(part))
+    fixed = next(depth for depth, part in enumerate(parts) if is_pattern(part))
     root = Path(*parts[: min(fixed, len(parts) - 1)])
     found = [Path(name) for text in braces(pattern.as_posix()) for name in _globbed(text)]
     if not found:
@@ -151,7 +151,12 @@ def _refuse_others(names: Sequence[str], source: str) -> None:
         raise DistillError(f"{source}: {names[0]} {what}")
 
 
-def _magic(text: str) -> bool:
+def is_pattern(text: str) -> bool:
+    """Whether `text` means any number of files.
+
+    >>> is_pattern("s-{000..499}.tar"), is_pattern("s-000.tar")
+    (True, False)
+    """
     return any(sign in text for sign in "{*?[")
 
 

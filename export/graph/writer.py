@@ -14,6 +14,9 @@ from distill.student import INPUT, OUTPUT
 #: Operators up to this set run on every onnxruntime since 1.14 (2023).
 OPSET = 17
 
+#: What graphs written here were tried on, the oldest (docs/exporting.md).
+OLDEST_RUNTIME = "onnxruntime 1.15"
+
 #: What the file format itself is: that of the set's time.
 IR_VERSION = 8
 

@@ -110,7 +110,7 @@ def test_what_is_not_the_pcm_that_was_answered_is_refused(student: Path) -> None
 
 def test_a_student_without_vectors_is_one_line(make_student: Callable[..., Path], tmp_path: Path) -> None:
     path = make_student(tmp_path / "bare.onnx")
-    with pytest.raises(DistillError, match=r"bare\.golden\.json: no such file"):
+    with pytest.raises(DistillError, match=r"bare\.golden\.json: no golden vectors; `distill export` writes them"):
         check(path)
     path.with_suffix(".golden.json").write_text("[]")
     with pytest.raises(DistillError, match="holds no golden vectors"):

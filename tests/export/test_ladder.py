@@ -9,21 +9,17 @@ from onnx import numpy_helper
 
 from distill import runs
 from distill.annotation import AXES
-from export.ladder import (
-    CLIPS,
-    LIMITS,
-    SECONDS,
-    Ladder,
-    climb,
-    clips_at_lengths,
-    first_broken,
-    session_answer,
-    synthetic_clips,
-    torch_answer,
-)
+from export import ladder
+from export.ladder import LIMITS, Ladder, first_broken, session_answer, torch_answer
+from export.probes import Probe, probes
 from students.loading import load
 
 FLOAT16, INT32 = onnx.TensorProto.FLOAT16, onnx.TensorProto.INT32
+
+
+def climb(reference, rungs, clips):
+    """On clips of which nothing else is known."""
+    return ladder.climb(reference, rungs, [Probe(clip, {}) for clip in clips])
 
 
 def answering(*offsets):
@@ -76,24 +72,33 @@ def test_first_broken_names_the_lowest(triples):
     assert first_broken(climb(answering(0, 0, 0), {"onnx float": answering(0, 0, 0)}, triples)) is None
 
 
-def test_clips_have_all_lengths_and_only_real_audio():
-    signals = [np.full(20_000, number, np.float32) for number in (1, 2, 3)]
-    made = clips_at_lengths(signals)
-    assert sorted({len(clip) for clip in made}) == [16_000 * seconds for seconds in SECONDS]
-    assert len(made) == 3 * len(SECONDS) and all(set(np.unique(clip)) <= {1, 2, 3} for clip in made)
-    assert len(clips_at_lengths(signals, count=8)) == 8
-
-
 def test_the_reference_is_asked_once_a_clip_and_every_rung_on_all(triples):
     asked = []
-    ladder = Ladder(lambda pcm: asked.append(pcm.shape) or answering(0, 0, 0)(pcm), triples, recordings=7)
-    rungs = [ladder.rung(name, answering(0, 0, 1e-4)) for name in LIMITS]
+    tried = [Probe(clip, {}) for clip in triples]
+    climbed = Ladder(lambda pcm: asked.append(pcm.shape) or answering(0, 0, 0)(pcm), tried, recordings=7)
+    rungs = [climbed.rung(name, answering(0, 0, 1e-4)) for name in LIMITS]
     assert asked == [(1, 3)] * 40
     assert [(rung.rung, rung.n, rung.recordings, rung.passed) for rung in rungs] == [
         (name, 40, 7, True) for name in LIMITS
     ]
     assert climb(answering(0, 0, 0), {"onnx float": answering(0, 0, 0)}, triples)[0].recordings == 0
-    assert set(rungs[0].as_dict()) == {"rung", "max_abs", "ccc", "n", "recordings", "passed"}
+    assert set(rungs[0].as_dict()) == {"rung", "max_abs", "ccc", "n", "recordings", "passed", "by"}
+
+
+def test_it_is_told_by_what_the_clips_are(triples):
+    """Wrong for loud clips alone: that is seen where they are compared among themselves."""
+    tried = [Probe(clip, {"level": "20 dB" if clip[0] > 0.5 else "0 dB", "length": "3"}) for clip in triples]
+    loud = [tried.traits["level"] == "20 dB" for tried in tried]
+
+    def wrong_if_loud(pcm):
+        return pcm + np.array([0.2, 0, 0]) * (pcm[:, :1] > 0.5)
+
+    rung = ladder.climb(lambda pcm: pcm, {"onnx int8": wrong_if_loud}, tried)[0]
+    level = rung.by["level"]
+    assert {value: slice["n"] for value, slice in level.items()} == {"20 dB": sum(loud), "0 dB": 40 - sum(loud)}
+    assert level["20 dB"]["max_abs"] == pytest.approx(0.2) and level["0 dB"]["max_abs"] == 0
+    assert level["20 dB"]["ccc"]["arousal"] < 0.8 < level["0 dB"]["ccc"]["arousal"] == pytest.approx(1)
+    assert rung.by["length"] == {"3": {"max_abs": rung.max_abs, "ccc": rung.ccc, "n": 40}} and not rung.passed
 
 
 @pytest.mark.parametrize("rung", LIMITS)
@@ -138,37 +143,14 @@ def test_an_axis_that_only_one_side_answers_breaks(triples, axis):
         assert not rung.passed and np.isnan(rung.max_abs)
 
 
-def test_clips_are_made_of_real_ones_one_after_the_other():
-    signals = [np.full(10_000 * (number + 1), number, np.float64) for number in range(3)]
-    first, second, third, *_, last = clips_at_lengths(signals)
-    assert all(clip.dtype == np.float32 for clip in (first, second, third))
-    assert [np.flatnonzero(np.diff(clip)).tolist() for clip in (first, second, third)] == [[9_999], [], []]
-    assert (first[0], first[-1], second[0], third[0], last[0], len(last)) == (0, 1, 1, 2, 2, 30 * 16_000)
-    assert last[30_000:40_000].tolist() == [0] * 10_000 and last[40_000] == 1
-
-
-@pytest.mark.parametrize("count, clips", [(1, 8), (8, 8), (15, 8), (16, 16), (200, 40)])
-def test_so_many_clips_of_each_length(count, clips):
-    signals = [np.zeros(16_000, np.float32)] * 5
-    assert len(clips_at_lengths(signals, count=count)) == clips
-
-
-def test_by_default_two_hundred_clips():
-    assert len(clips_at_lengths([np.zeros(480_000, np.float32)] * 30)) == CLIPS == 200
-
-
-def test_synthetic_clips_are_noise_that_is_always_the_same():
-    one, other = synthetic_clips(), synthetic_clips()
-    assert all((a == b).all() for a, b in zip(one, other, strict=True)) and len(one) == len(SECONDS) + 1
-    assert all(0.98 < clip.std() < 1.02 and clip.dtype == np.float32 for clip in one)
-
-
 # Of a student ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def clips(trained):
-    return clips_at_lengths([clip.signal for clip in runs.read_clips(trained, "check")], count=24)[:12]
+    return [
+        tried.signal for tried in probes([clip.signal for clip in runs.read_clips(trained, "check")], count=24)[:12]
+    ]
 
 
 @pytest.fixture(scope="module")

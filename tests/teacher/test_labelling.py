@@ -551,3 +551,9 @@ def until(happened: Callable[[], bool], seconds: float = 60.0) -> Iterator[None]
         assert time.monotonic() < end
         time.sleep(0.01)
         yield
+
+
+def test_a_source_that_is_not_there_is_told_before_the_teacher_is_opened(tmp_path: Path, labels: Path) -> None:
+    with pytest.raises(DistillError, match="nowhere: no such file or folder"):
+        label(tmp_path / "nowhere", output=labels, teacher="no such teacher either", jobs=1)
+    assert not labels.exists()
