@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import torch
+from torch import Tensor
 
 from benchmarks.latency import WARMUP, noise
 from benchmarks.machine import describe
@@ -20,19 +24,24 @@ from distill.files import plain, reject_no_json, write_json
 from distill.metrics import answered, ccc
 from distill.progress import Progress
 from distill.student import INPUT, OUTPUT, open_session
-from export.calibration import METHODS
+from export.calibration import METHODS, observe
 from export.graph.integer import integer_graph
 from export.graph.vgg import float_graph
 from export.int8 import ClipReader, quietly, write_int8
 from export.ladder import torch_answer
 from export.onnx import write_float
 from export.precision import fewest_bits, usual_bits
-from export.quantising import CALIBRATION, quantised
+from export.quantising import CALIBRATION, put_right, quantised
+from export.rounding import compensate
 from export.source import Source, open_source
-from students.wav2small import Vgg7
+from students.quantised import QuantisedVgg
+from students.wav2small import ConvBlock, Vgg7
 
 #: What the others are compared with in time: the fastest float file, and the recipe that one meets first.
 FLOAT, STATIC = "folded float", "quantize_static, defaults"
+
+#: Pairs of layers are evened out again and again, since each has two neighbours.
+_EQUALISED_TIMES = 10
 
 #: That of which all others are made: torch's own export.
 EXPORTED = "torch's export"
@@ -105,7 +114,9 @@ def _ways(*, tune: bool) -> dict[str, Callable[[_Maker, Path], None]]:
     return {
         FLOAT: _folded, "float16": _float16, "quantize_dynamic": _dynamic, STATIC: _static,
         "quantize_static, per channel, front-end in float": _per_channel,
-        **ours, "ours, 8 bits everywhere": _ours(bits=8), "ours (--int8)": _ours(),
+        **ours, "ours, 8 bits everywhere": _ours(bits=8), "ours, rounded to nearest": _rounded(compensated=False),
+        "ours, without bias correction": _rounded(corrected=False), "ours, equalised across layers": _equalised,
+        "ours (--int8)": _ours(),
         **({"ours (--smallest)": _smallest} if tune else {}),
     }  # fmt: skip
 
@@ -145,6 +156,46 @@ def _ours(*, method: str = CALIBRATION, bits: int | None = None) -> Callable[[_M
         onnx.save(integer_graph(quantised(maker.student, maker.clips, chosen, method=method)), path)
 
     return make
+
+
+def _rounded(*, compensated: bool = True, corrected: bool = True) -> Callable[[_Maker, Path], None]:
+    """Ours without one of its steps."""
+
+    def make(maker: _Maker, path: Path) -> None:
+        student, clips = maker.student, maker.clips
+        network = QuantisedVgg(student, usual_bits(student), observe(student, clips, CALIBRATION)).eval()
+        if compensated:
+            compensate(network, clips)
+        if corrected:
+            put_right(network, student, clips)
+        onnx.save(integer_graph(network), path)
+
+    return make
+
+
+def _equalised(maker: _Maker, path: Path) -> None:
+    onnx.save(integer_graph(quantised(equalised(maker.student), maker.clips, usual_bits(maker.student))), path)
+
+
+@torch.no_grad()
+def equalised(student: Vgg7) -> Vgg7:
+    """A copy that answers the same, in which each channel's weights reach as far behind a convolution as before the
+    next: Nagel et al. (2019), "Data-Free Quantization Through Weight Equalization and Bias Correction", equation 11."""
+    student = copy.deepcopy(student)
+    blocks = [*student.fine, *student.coarse]
+    for _ in range(_EQUALISED_TIMES):
+        for block, following in pairwise(blocks):
+            share = (_folded_weight(block).amax((1, 2, 3)) / _folded_weight(following).amax((0, 2, 3))).sqrt()
+            block.norm.weight.div_(share)
+            block.norm.bias.div_(share)
+            following.conv.weight.mul_(share[None, :, None, None])
+    return student
+
+
+def _folded_weight(block: ConvBlock) -> Tensor:
+    """Its absolute values, with the batch norm folded in."""
+    gain = block.norm.weight / torch.sqrt(block.norm.running_var + block.norm.eps)
+    return (block.conv.weight * gain[:, None, None, None]).abs()
 
 
 def _smallest(maker: _Maker, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from distill.progress import say
 from distill.recipe import run_command
-from distill.synthesis import write_corpus
+from distill.synthesis import LICENCE, write_corpus
 
 #: The synthesised corpus: many voices, a few minutes in all.
 SPEAKERS, CLIPS_EACH = 24, 12
@@ -26,8 +26,9 @@ def demo(
     source = audio or _synthesised(output / "audio", seed)
     labels, run = output / "labels", output / "run"
     student, report = output / "student.onnx", output / "report"
+    licence = [] if audio else ["--data-licence", LICENCE]
     stages = [
-        run_command(["label", f"{source}", "-o", f"{labels}", "--teacher", "prosody"], quiet=quiet),
+        run_command(["label", f"{source}", "-o", f"{labels}", "--teacher", "prosody", *licence], quiet=quiet),
         run_command(
             ["train-student", "--arch", "wav2small", "--labels", f"{labels}", "-o", f"{run}",
              "--max-minutes", f"{minutes:g}", "--seed", f"{seed}"], quiet=quiet,

@@ -12,7 +12,7 @@ from distill.golden import FULL_SCALE, Clip
 from distill.licences import UNKNOWN, kind
 from distill.progress import say
 from distill.runs import Clip as Held
-from distill.synthesis import Manner, manner, speak, voice
+from distill.synthesis import LICENCE, Manner, manner, speak, voice
 
 #: How many there are.
 CLIPS = 20
@@ -24,9 +24,6 @@ SAMPLES = (4_000, 6_411, 9_599, 16_000)
 #: Recordings under licences of these kinds may be handed on.
 FREE = ("permissive", "share-alike")
 
-#: What synthesised clips are under.
-SYNTHESISED = "CC0-1.0 (synthesised by distill; nobody is recorded)"
-
 
 def golden_clips(
     held_out: Sequence[Held], lineage: Sequence[Mapping[str, Any]], *, synthetic: bool = False
@@ -34,10 +31,10 @@ def golden_clips(
     """The clips, and the licence they are handed on under. synthetic: no recordings, whatever their licence."""
     licence = audio_licence(lineage)
     if synthetic or not held_out:
-        return synthesised(), SYNTHESISED
+        return synthesised(), LICENCE
     if kind(licence) not in FREE:
         say(f"the recordings are under {licence!r}, and stay here: the golden vectors are of synthesised clips")
-        return synthesised(), SYNTHESISED
+        return synthesised(), LICENCE
     return pieces(held_out), licence
 
 

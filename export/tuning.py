@@ -7,6 +7,7 @@ teacher is needed, and any audio will do: clips are cut anew and mixed in each s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from students.quantised import QuantisedVgg
 
 #: At 2e-3 the rounded weights jump to and fro, and end worse than they began.
 LEARNING_RATE = 2.5e-4
+
+#: Of the steps, in shares of them (Esser et al. 2020, "Learned Step Size Quantization").
+STEP_RATE = 1e-3
 
 #: Clips of a step, and their seconds.
 BATCH, SECONDS = 16, 2.0
@@ -33,7 +37,7 @@ def tune(network: QuantisedVgg, student: StudentNetwork, clips: Sequence[np.ndar
     The learning rate falls to zero along half a cosine. Batches are drawn from a fixed seed.
     """
     rng = np.random.default_rng(0)
-    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    optimiser = torch.optim.Adam([{"params": [*network.parameters()], "lr": LEARNING_RATE}, *_steps_learned(network)])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     with Progress("tuning", steps, "steps") as bar:
         for _ in range(steps):
@@ -42,6 +46,16 @@ def tune(network: QuantisedVgg, student: StudentNetwork, clips: Sequence[np.ndar
             optimiser.step()
             schedule.step()
             bar.advance()
+    for step in network.steps():
+        step.requires_grad_(False).copy_(step.half())
+
+
+def _steps_learned(network: QuantisedVgg) -> list[dict[str, Any]]:
+    """Groups of the optimiser: Adam's rate is of a value's own size, and steps are of many."""
+    return [
+        {"params": [step.requires_grad_(True)], "lr": STEP_RATE * float(step.detach().mean())}
+        for step in network.steps()
+    ]
 
 
 def _loss(network: QuantisedVgg, student: StudentNetwork, pcm: Tensor) -> Tensor:

@@ -85,8 +85,14 @@ class Rounded(nn.Module):
         self.weight = nn.Parameter(weight.detach().clone())
         self.register_buffer("step", best_steps(weight, bits))
 
+    @property
+    def kept_step(self) -> Tensor:
+        """The step as the file keeps it, in half precision; float32 [rows]."""
+        half = self.step.detach().clamp(min=_SMALLEST_STEP).half().float()
+        return self.step + (half - self.step).detach()
+
     def _steps(self) -> Tensor:
-        return self.step.view(-1, *[1] * (self.weight.dim() - 1))
+        return self.kept_step.view(-1, *[1] * (self.weight.dim() - 1))
 
     def levels(self) -> Tensor:
         """Whole numbers as float32, of the weight's shape."""
@@ -126,12 +132,12 @@ class RoundedConv(nn.Module):
 
     def bias_levels(self, step: Tensor) -> Tensor:
         """The bias in steps of the products: whole numbers as float32 [channels]. step: of the input."""
-        scaled = self.bias / (step * self.weight.step)
+        scaled = self.bias / (step * self.weight.kept_step)
         return scaled + (scaled.round() - scaled).detach()
 
     def forward(self, x: Tensor, step: Tensor) -> Tensor:
         """x: [batch, 1 or 16, time, mels], in steps of `step` -> [batch, 16, time, mels], zero beyond 13."""
-        bias = self.bias_levels(step) * (step * self.weight.step)
+        bias = self.bias_levels(step) * (step * self.weight.kept_step)
         weight, more = self.weight(), LANES - CHANNELS
         weight = functional.pad(weight, (0, 0, 0, 0, 0, x.shape[1] - weight.shape[1], 0, more))
         y: Tensor = self.out(functional.conv2d(x, weight, functional.pad(bias, (0, more)), padding=1))
@@ -173,6 +179,12 @@ class QuantisedVgg(nn.Module):
         self.lin_bias = nn.Parameter(lin.bias.detach().clone())
         self.head = RoundedHead(student.head)
         self.gram = GramBeside()
+
+    def steps(self) -> list[Tensor]:
+        """The steps that can be learned: of all weights, and of what the convolutions hand on."""
+        layers = self.layers.values()
+        weights = [*(conv.weight for conv in layers), self.lin, self.sof, self.head.weight]
+        return [*(rounded.step for rounded in weights), *(conv.out.step for conv in layers)]
 
     @property
     def layers(self) -> dict[str, RoundedConv]:

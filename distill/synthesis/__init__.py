@@ -9,7 +9,7 @@ Voice and manner (`voices`) -> what is said when (`tracks`) -> source and filter
 clips and their manifest (`corpus`).
 """
 
-from distill.synthesis.corpus import COLUMNS, VERSION, write_corpus
+from distill.synthesis.corpus import COLUMNS, LICENCE, VERSION, write_corpus
 from distill.synthesis.speech import HIGHEST_PEAK, speak
 from distill.synthesis.tracks import VOWELS
 from distill.synthesis.voices import Manner, Sex, Voice, manner, voice
@@ -17,6 +17,7 @@ from distill.synthesis.voices import Manner, Sex, Voice, manner, voice
 __all__ = [
     "COLUMNS",
     "HIGHEST_PEAK",
+    "LICENCE",
     "VERSION",
     "VOWELS",
     "Manner",

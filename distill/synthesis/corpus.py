@@ -17,6 +17,9 @@ from distill.synthesis.voices import manner, voice
 #: Goes into every file that `write_corpus` makes: raise it when the same seed begins to sound different.
 VERSION = 1
 
+#: What it is under.
+LICENCE = "CC0-1.0 (synthesised by distill: nobody is recorded)"
+
 #: The columns of the manifest.
 COLUMNS = ("file", "speaker", "sex", "energy", "brightness")
 

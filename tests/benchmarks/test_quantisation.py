@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks import quantisation
 from benchmarks.quantisation import FLOAT, STATIC, table
+from students.catalogue import build
 
 
 def test_ratios_are_taken_round_by_round() -> None:
@@ -40,3 +43,21 @@ def test_every_way_is_made_of_its_own_settings() -> None:
     ways = quantisation._ways(tune=True)
     assert len(ways) >= 8 and {FLOAT, STATIC, "ours (--int8)", "ours (--smallest)"} <= set(ways)
     assert "ours (--smallest)" not in quantisation._ways(tune=False)
+
+
+def test_equalising_changes_the_weights_and_no_answer() -> None:
+    torch.manual_seed(0)
+    student, pcm = build("wav2small").eval(), torch.randn(2, 16_000)
+    for block in (*student.fine, *student.coarse):
+        block.norm.running_var.uniform_(0.5, 2)
+        block.norm.bias.data.uniform_(-0.3, 0.3)
+    even = quantisation.equalised(student)
+    with torch.inference_mode():
+        assert torch.allclose(even.pooled(pcm), student.pooled(pcm), rtol=1e-4, atol=1e-5)
+    pairs = list(pairwise([*even.fine, *even.coarse]))
+    for block, following in pairs:
+        reach = (
+            quantisation._folded_weight(block).amax((1, 2, 3)),
+            quantisation._folded_weight(following).amax((0, 2, 3)),
+        )
+        assert torch.allclose(*reach, rtol=0.1)

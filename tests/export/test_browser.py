@@ -23,7 +23,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from distill.golden import TOLERANCE, Clip, write_golden
-from export.golden import SYNTHESISED, synthesised
+from distill.synthesis import LICENCE
+from export.golden import synthesised
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "tests" / "browser" / "page.html"
@@ -91,7 +92,7 @@ def folder(browser: str, make_student: Callable[..., Path], tmp_path_factory: py
         low_bit(make_student(folder / f"{name}.onnx"), name)
     clips = synthesised()
     long = np.resize(np.concatenate([clip.pcm for clip in clips]), LONGEST * 16_000)
-    students = [write_golden(path, [*clips, Clip("long", long)], audio_licence=SYNTHESISED).name.split(".")[0]
+    students = [write_golden(path, [*clips, Clip("long", long)], audio_licence=LICENCE).name.split(".")[0]
                 for path in sorted(folder.glob("*.onnx"))]  # fmt: skip
     (folder / "students.json").write_text(json.dumps(students))
     return folder
