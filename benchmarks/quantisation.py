@@ -34,7 +34,7 @@ from export.precision import fewest_bits, usual_bits
 from export.quantising import CALIBRATION, put_right, quantised
 from export.rounding import compensate
 from export.source import Source, open_source
-from students.quantised import QuantisedVgg
+from students.quantised import QuantisedVgg, folded
 from students.wav2small import ConvBlock, Vgg7
 
 #: What the others are compared with in time: the fastest float file, and the recipe that one meets first.
@@ -42,6 +42,9 @@ FLOAT, STATIC = "folded float", "quantize_static, defaults"
 
 #: Pairs of layers are evened out again and again, since each has two neighbours.
 _EQUALISED_TIMES = 10
+
+#: What the weights [outputs, inputs, 3, 3] are compared over for each channel behind a convolution, and before it.
+_BY_OUTPUT, _BY_INPUT = (1, 2, 3), (0, 2, 3)
 
 #: That of which all others are made: torch's own export.
 EXPORTED = "torch's export"
@@ -185,17 +188,16 @@ def equalised(student: Vgg7) -> Vgg7:
     blocks = [*student.fine, *student.coarse]
     for _ in range(_EQUALISED_TIMES):
         for block, following in pairwise(blocks):
-            share = (_folded_weight(block).amax((1, 2, 3)) / _folded_weight(following).amax((0, 2, 3))).sqrt()
+            share = (_reach(block, _BY_OUTPUT) / _reach(following, _BY_INPUT)).sqrt()
             block.norm.weight.div_(share)
             block.norm.bias.div_(share)
             following.conv.weight.mul_(share[None, :, None, None])
     return student
 
 
-def _folded_weight(block: ConvBlock) -> Tensor:
-    """Its absolute values, with the batch norm folded in."""
-    gain = block.norm.weight / torch.sqrt(block.norm.running_var + block.norm.eps)
-    return (block.conv.weight * gain[:, None, None, None]).abs()
+def _reach(block: ConvBlock, dims: tuple[int, ...]) -> Tensor:
+    """The largest of its weights along `dims`, with the batch norm folded in."""
+    return folded(block)[0].abs().amax(dims)
 
 
 def _smallest(maker: _Maker, path: Path) -> None:

@@ -237,7 +237,7 @@ def attention_of(student: Vgg7) -> tuple[nn.Linear | nn.Conv2d, nn.Linear | nn.C
 
 def folded_convolutions(student: Vgg7) -> dict[str, tuple[Tensor, Tensor]]:
     """Weight and bias of every convolution with its batch norm folded in; the first one takes nepers, not decibels."""
-    folded = {name: _folded(block) for name, block in _blocks(student).items()}
+    folded = {name: folded(block) for name, block in _blocks(student).items()}
     first, (weight, bias) = next(iter(folded.items()))
     return {**folded, first: (weight * DECIBELS, bias)}
 
@@ -251,7 +251,8 @@ def _blocks(student: Vgg7) -> dict[str, ConvBlock]:
     }
 
 
-def _folded(block: ConvBlock) -> tuple[Tensor, Tensor]:
+def folded(block: ConvBlock) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution with its batch norm folded in."""
     norm = block.norm
     assert norm.running_mean is not None and norm.running_var is not None  # this norm tracks
     gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
