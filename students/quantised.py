@@ -237,9 +237,9 @@ def attention_of(student: Vgg7) -> tuple[nn.Linear | nn.Conv2d, nn.Linear | nn.C
 
 def folded_convolutions(student: Vgg7) -> dict[str, tuple[Tensor, Tensor]]:
     """Weight and bias of every convolution with its batch norm folded in; the first one takes nepers, not decibels."""
-    folded = {name: folded(block) for name, block in _blocks(student).items()}
-    first, (weight, bias) = next(iter(folded.items()))
-    return {**folded, first: (weight * DECIBELS, bias)}
+    found = {name: folded(block) for name, block in _blocks(student).items()}
+    first, (weight, bias) = next(iter(found.items()))
+    return {**found, first: (weight * DECIBELS, bias)}
 
 
 def _blocks(student: Vgg7) -> dict[str, ConvBlock]:

@@ -13,7 +13,7 @@ from onnx import TensorProto
 from distill.audio import SAMPLING_RATE
 from distill.student import INPUT
 from export.graph.writer import Graph
-from students.frontend import POWER_FLOOR, VARIANCE_FLOOR, LogMel, mel_edges
+from students.frontend import POWER_FLOOR, VARIANCE_FLOOR, FoldedLogMel, LogMel, mel_edges
 
 
 def normalised(graph: Graph) -> str:
@@ -26,8 +26,37 @@ def normalised(graph: Graph) -> str:
 
 def power(graph: Graph, normalised: str, frontend: LogMel, kernels: str) -> str:
     """Squares of the real and imaginary parts of the frames' DFT: [batch, n_fft, frames]."""
-    framed = graph("Conv", normalised, kernels, strides=[frontend.hop])
-    return graph("Mul", framed, framed)
+    folded = isinstance(frontend, FoldedLogMel)
+    parts = (
+        _folded(graph, normalised, frontend, kernels) if folded else _convolved(graph, normalised, frontend, kernels)
+    )
+    return graph("Mul", parts, parts)
+
+
+def _convolved(graph: Graph, normalised: str, frontend: LogMel, kernels: str) -> str:
+    return graph("Conv", normalised, kernels, strides=[frontend.hop])
+
+
+def _folded(graph: Graph, normalised: str, frontend: LogMel, kernels: str) -> str:
+    """As `FoldedLogMel` computes it; the two products take their halves of the kernels."""
+    n, middle = frontend.n_fft, frontend.n_fft // 2
+    samples = graph("Slice", graph("Shape", normalised), graph.integers(2), graph.integers(3))
+    whole = graph("Mul", graph("Div", samples, graph.integers(n)), graph.integers(n))
+    cut = graph("Slice", normalised, graph.integers(0), whole, graph.integers(2))
+    framed = graph("Reshape", cut, graph.integers(0, -1, n))
+    first, ahead, half, last = graph.split(framed, 4, axis=2, sizes=[1, middle - 1, 1, middle - 1])
+    behind = graph("Slice", last, graph.integers(-1), graph.integers(-n), graph.integers(2), graph.integers(-1))
+    sums = graph("Concat", first, graph("Add", ahead, behind), half, axis=2)
+    rows = graph("Squeeze", kernels, graph.integers(1))
+    cosines, sines = graph.split(rows, 2, axis=0, sizes=[middle + 1, middle - 1])
+    real = graph("MatMul", sums, graph("Transpose", _columns(graph, cosines, 0, middle + 1), perm=[1, 0]))
+    odd = graph("Transpose", _columns(graph, sines, 1, middle), perm=[1, 0])
+    imaginary = graph("MatMul", graph("Sub", ahead, behind), odd)
+    return graph("Transpose", graph("Concat", real, imaginary, axis=2), perm=[0, 2, 1])
+
+
+def _columns(graph: Graph, matrix: str, first: int, end: int) -> str:
+    return graph("Slice", matrix, graph.integers(first), graph.integers(end), graph.integers(1))
 
 
 def dft(graph: Graph, frontend: LogMel) -> tuple[str, str]:

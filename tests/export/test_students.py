@@ -15,7 +15,7 @@ from export.making import PRECISIONS
 from students.catalogue import STUDENTS, build
 
 #: One of each kind is quick; the others take their time.
-QUICK = ("wav2small-17k", "mobilenetv4-small")
+QUICK = ("wav2small-lite", "wav2small-17k", "mobilenetv4-small")
 
 #: After minutes of real speech it holds (off by 0.13, CCC 0.98); after a dozen steps its weights do not fit 8 bits.
 UNTAUGHT = pytest.mark.xfail(reason="a dozen steps teach it too little", raises=DistillError, strict=True)

@@ -11,7 +11,7 @@ import torch
 from distill.student import INPUT
 from export.graph import frontend
 from export.graph.writer import Graph
-from students.frontend import LogMel, dft_kernels, mel_matrix, normalise
+from students.frontend import FoldedLogMel, LogMel, dft_kernels, mel_matrix, normalise
 from students.quantised import DECIBELS
 
 
@@ -36,9 +36,10 @@ def test_dft_and_filters_are_those_of_the_student(n_fft: int, mels: int) -> None
     np.testing.assert_allclose(filters, mel_matrix(n_fft, mels)[rows[:, 0].astype(int)], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("layer", [LogMel(), FoldedLogMel(256), FoldedLogMel(64, 20)])
 @pytest.mark.parametrize("level", [1.0, 1e-3, 0.0])
-def test_log_mel_is_that_of_the_student(level: float) -> None:
-    graph, layer = Graph(), LogMel()
+def test_log_mel_is_that_of_the_student(level: float, layer: LogMel) -> None:
+    graph = Graph()
     pcm = (level * np.random.default_rng(0).standard_normal((2, 4000))).astype(np.float32)
     kernels, bins = frontend.dft(graph, layer)
     power = frontend.power(graph, frontend.normalised(graph), layer, kernels)
