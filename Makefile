@@ -33,8 +33,8 @@ check-long: $(VENV)/installed
 	rm -rf runs/real-speech runs/throughput
 	$(BIN)/distill label $(SPEECH)/speech -o runs/throughput --teacher prosody --json > $(RESULTS)/label-speech.json
 	$(BIN)/distill benchmark-training --rounds 9 -o $(RESULTS)/training.json
-	$(BIN)/distill run benchmarks/recipes/real-speech.yaml
-	cp runs/real-speech/run/result.json $(RESULTS)/real-speech/training.json
+	$(BIN)/distill run students/pretrained/wav2small.yaml
+	cp runs/real-speech/wav2small/result.json $(RESULTS)/wav2small/training.json
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutation]'
 	$(BIN)/python -m tests.mutation -o $(RESULTS)/mutation.json
 

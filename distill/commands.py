@@ -10,12 +10,23 @@ from typing import Any
 
 import click
 
-from distill.options import audio_option, existing, json_option, output_option, seed_option, show, where_option
+from distill.options import (
+    audio_option,
+    existing,
+    json_option,
+    output_option,
+    seed_option,
+    show,
+    student_option,
+    where_option,
+)
+from distill.pretrained import DEFAULT, shipped
+from distill.progress import say
 
 
 @click.command()
 @click.argument("source", metavar="CLIP")
-@click.option("--student", type=existing, required=True, help="The exported student (.onnx).")
+@student_option
 @click.option("--window", type=click.FloatRange(0, min_open=True), help="Answer windows of this many seconds.")
 @click.option("--hop", type=click.FloatRange(0, min_open=True), help="Seconds from one window to the next.")
 @click.option(
@@ -23,17 +34,25 @@ from distill.options import audio_option, existing, json_option, output_option, 
     help="Sampling rate of raw PCM in Hz.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
-def predict(source: str, as_json: bool, **options: Any) -> None:
+def predict(source: str, student: str | None, as_json: bool, **options: Any) -> None:
     """Answer arousal, dominance, valence of CLIP: a recording, or '-' for raw 16-bit mono PCM on standard input.
+
+    By default the student `wav2small` answers, which comes with distill; standard error says what it is.
 
     \b
     Example:
+      distill predict clip.wav
       distill predict clip.wav --student student.onnx
     """
     from distill.prediction import predict as run
+    from distill.student import Student
 
-    answered = 0
-    for prediction in run(sys.stdin.buffer if source == "-" else Path(source), **options):
+    answering = Student(student or DEFAULT)
+    ours, answered = answering.path in shipped().values(), 0
+    heard = sys.stdin.buffer if source == "-" else Path(source)
+    for number, prediction in enumerate(run(heard, student=answering, **options)):
+        if ours and number == 0:
+            say(answering.card.introduction())
         row = prediction.as_dict()
         click.echo(json.dumps(row, ensure_ascii=False) if as_json else _answered(row))
         answered += prediction.warning is None
@@ -56,11 +75,12 @@ def _axis(row: dict[str, Any], axis: str) -> str:
 
 
 @click.command()
-@click.argument("student", type=existing)
+@click.argument("student")
 @click.option("--golden", type=existing, help="Golden vectors (.json) [default: STUDENT.golden.json beside it].")
 @json_option
 def check(as_json: bool, **options: Any) -> Any:
-    """Answer the golden vectors beside STUDENT (.onnx) again: the exit code is 1 where the answers are not the same.
+    """Answer the golden vectors beside STUDENT (.onnx, or a name) again: the exit code is 1 where the answers are not
+    the same.
 
     \b
     Example:
@@ -84,7 +104,7 @@ def _checked(result: dict[str, Any]) -> str:
 
 @click.command()
 @click.option("--truth", type=existing, required=True, help="CSV with file and axes, or a label table.")
-@click.option("--student", type=existing, help="The exported student (.onnx).")
+@student_option
 @click.option("--teacher", metavar="NAME", help="A teacher instead, as `distill label` takes it.")
 @click.option("--predictions", type=existing, help="Written answers instead: a CSV or a label table.")
 @audio_option
@@ -102,6 +122,7 @@ def _checked(result: dict[str, Any]) -> str:
 @json_option
 def evaluate(by: str, as_json: bool, **options: Any) -> Any:
     """Compare a student's or a teacher's answers with human ratings or a teacher's labels: CCC with 95 % intervals.
+    Where nobody is named it is the student `wav2small`, which comes with distill.
 
     \b
     Example:

@@ -18,6 +18,7 @@ from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.files import read_json, sha256_of, whole, write_json
+from distill.pretrained import path_of
 from distill.student import Student
 
 #: The two files, by what takes the place of the student's suffix.
@@ -116,7 +117,7 @@ def check(student: str | Path, *, golden: str | Path | None = None) -> dict[str,
     Raises:
         DistillError: no student, or no golden vectors.
     """
-    student = Path(student)
+    student = path_of(student)
     path = student.with_suffix(ANSWERS) if golden is None else Path(golden)
     if not path.is_file():
         raise DistillError(f"{path}: no golden vectors; `distill export` writes them, --golden names others")

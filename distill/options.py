@@ -18,6 +18,9 @@ Command = Callable[..., Any]
 existing = click.Path(path_type=Path)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+student_option = click.option(
+    "--student", metavar="FILE|NAME", help="An exported student (.onnx), or one that comes with distill, by its name."
+)
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything that is drawn.")
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True,

@@ -12,6 +12,7 @@ import numpy as np
 from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE, read, reject_unusable, seconds_of, to_mono_16k, windows
 from distill.errors import AudioError, DistillError
+from distill.pretrained import DEFAULT
 from distill.student import Student
 
 #: A recording that is longer than this is answered window by window (seconds).
@@ -48,15 +49,15 @@ class Prediction:
 def predict(
     source: str | Path | BinaryIO,
     *,
-    student: Student | Path,
+    student: Student | Path | str = DEFAULT,
     window: float | None = None,
     hop: float | None = None,
     sampling_rate: int = SAMPLING_RATE,
 ) -> Iterator[Prediction]:
     """Answer a recording, or a stream of raw mono 16-bit little-endian PCM at `sampling_rate` Hz.
 
-    window, hop: seconds; by default one answer up to 30 s, beyond that windows of 30 s. Silent and too-short clips are
-    answered with None and a warning.
+    student: open, a file, or the name of one that comes with the package. window, hop: seconds; by default one answer
+    up to 30 s, beyond that windows of 30 s. Silent and too-short clips are answered with None and a warning.
 
     Raises:
         AudioError: the recording cannot be read. DistillError: the student cannot, or windows that cannot be.

@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.annotation import AXES
 from distill.errors import DistillError, first_line
+from distill.pretrained import path_of
 
 #: The network's one input (float32 [batch, samples], 16 kHz) and one output (float32 [batch, 3]).
 INPUT, OUTPUT = "pcm", "adv"
@@ -46,18 +47,24 @@ class StudentCard:
     hop_ms: float
     precision: str | None = None
 
+    def introduction(self) -> str:
+        """Who answers, what it is under, and what it was trained on, in a line."""
+        kind = f" ({self.precision})" if self.precision else ""
+        return f"{self.name}{kind}: weights {self.licence}; trained on {self.data_licence}"
+
 
 class Student:
     """An exported student, ready to answer.
 
-    path: an ONNX file written by `distill export`. threads: onnxruntime's intra-op threads.
+    path: an ONNX file written by `distill export`, or the name of one that comes with the package
+    (`distill.pretrained`). threads: onnxruntime's intra-op threads.
 
     Raises:
-        DistillError: no such file, not ONNX, another shape, or metadata missing; the line names which.
+        DistillError: no such student, not ONNX, another shape, or metadata missing; the line names which.
     """
 
     def __init__(self, path: str | Path, *, threads: int = 1) -> None:
-        self.path = Path(path)
+        self.path = path_of(path)
         self._session = open_session(self.path, threads)
         _check_shape(self.path, self._session)
         self.card = read_card(self.path, self._session.get_modelmeta().custom_metadata_map)

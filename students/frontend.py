@@ -154,7 +154,7 @@ class FoldedLogMel(LogMel):
     def power(self, pcm: Tensor) -> Tensor:
         """pcm: float32 [batch, samples] -> float32 [batch, frames, bins]."""
         frames, middle = pcm.shape[1] // self.n_fft, self.n_fft // 2
-        framed = pcm[:, : frames * self.n_fft].reshape(len(pcm), frames, self.n_fft)
+        framed = pcm[:, : frames * self.n_fft].reshape(pcm.shape[0], frames, self.n_fft)
         ahead, behind = framed[..., 1:middle], framed[..., middle + 1 :].flip(-1)
         real = torch.cat([framed[..., :1], ahead + behind, framed[..., middle : middle + 1]], -1) @ self.sums
         imaginary = (ahead - behind) @ self.differences

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 REPO = Path(__file__).parent.parent
-STUDENT = REPO / "benchmarks" / "results" / "real-speech" / "int8.onnx"
+STUDENT = "wav2small-int8"
 PACKAGES = ("distill", "teacher", "students", "export", "benchmarks")
 
 
@@ -62,21 +62,27 @@ def test_tests_are_not_installed(edge: Path) -> None:
     assert not (installed / "tests").exists()
 
 
+def test_predict_answers_at_once_with_the_student_that_comes(edge: Path, elsewhere: Path) -> None:
+    done = subprocess.run([edge / "distill", "predict", "clip0.wav"], cwd=elsewhere, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("clip0.wav 0.00-3.00 s: arousal 0.")
+    assert done.stderr.startswith("wav2small (float32): weights MIT; trained on CC0-1.0 (EMO-DB audio)")
+
+
 def test_predict_answers(edge: Path, elsewhere: Path) -> None:
-    answer = json.loads(run(edge, elsewhere, "predict", "clip0.wav", "--student", str(STUDENT), "--json"))
+    answer = json.loads(run(edge, elsewhere, "predict", "clip0.wav", "--student", STUDENT, "--json"))
     assert answer["file"] == "clip0.wav"
     assert 0 < answer["arousal"] < 1.5
 
 
 def test_evaluate_compares_with_a_csv(edge: Path, elsewhere: Path) -> None:
     truth = ("--truth", "truth.csv", "--audio", ".", "--json")
-    result = json.loads(run(edge, elsewhere, "evaluate", "--student", str(STUDENT), *truth))
+    result = json.loads(run(edge, elsewhere, "evaluate", "--student", STUDENT, *truth))
     assert result["n"] == 3
     assert set(result["ccc"]) == {"arousal", "valence"}
 
 
 def test_benchmark_reports(edge: Path, elsewhere: Path) -> None:
-    run(edge, elsewhere, "benchmark", str(STUDENT), "-o", "report", "--rounds", "3")
+    run(edge, elsewhere, "benchmark", STUDENT, "-o", "report", "--rounds", "3")
     assert json.loads((elsewhere / "report" / "benchmark.json").read_text())["models"][0]["parameters"] == 72_477
     assert (elsewhere / "report" / "report.html").is_file()
 

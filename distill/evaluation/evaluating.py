@@ -25,6 +25,7 @@ from distill.evaluation.truth import Rated, look_up, read_rated
 from distill.files import reject_no_json, write_csv, write_json
 from distill.metrics import against as against_others
 from distill.metrics import agreement, answered, slices
+from distill.pretrained import DEFAULT
 from distill.progress import Progress, say
 from distill.sources.manifest import write_failures
 from distill.student import Student
@@ -52,6 +53,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """CCC, Pearson and mean absolute error per axis, of a student, a teacher or written answers, with 95 % intervals.
 
+    Where none of them is named, the student that comes with the package is asked.
+
     truth: a CSV (file and any of arousal, dominance, valence) or a label table; predictions: the same. Files are
     matched by relative path, then by base name where that is unique. by: columns of the truth to slice by, and "snr",
     which is estimated where the truth does not know it. With `output` (.json) the answers per clip are saved beside it
@@ -66,12 +69,14 @@ def evaluate(
     were asked for (`Trial.report`); an axis that one side lacks is left out.
 
     Raises:
-        DistillError: not one of student, teacher and predictions, a truth without axes, ambiguous names, no clip left.
+        DistillError: several of student, teacher and predictions, a truth without axes, ambiguous names, no clip left.
     """
     predictions, audio, output, noise, rir = (
         None if path is None else Path(path) for path in (predictions, audio, output, noise, rir)
     )
     _check_one_asked(student, teacher, predictions)
+    if teacher is None and predictions is None:
+        student = DEFAULT if student is None else student
     _check_trial(robustness, noise, rir, predictions)
     if output is not None:
         reject_no_json(output)
@@ -96,8 +101,8 @@ def evaluate(
 
 
 def _check_one_asked(*given: str | Path | None) -> None:
-    """Before the work: is there exactly one to be asked?"""
-    if sum(one is not None for one in given) != 1:
+    """Before the work: are several to be asked?"""
+    if sum(one is not None for one in given) > 1:
         raise DistillError("evaluate takes either --student or --teacher (with --audio), or --predictions")
 
 

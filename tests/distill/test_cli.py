@@ -107,7 +107,7 @@ def test_the_edge_needs_no_torch(name: str) -> None:
     ("arguments", "line"),
     [
         (["lable"], "distill: No such command 'lable'"),
-        (["predict", "a.wav"], "distill: Missing option '--student'. (`distill predict --help` says more)"),
+        (["predict"], "distill: Missing argument 'CLIP'. (`distill predict --help` says more)"),
         (["label", "a", "-o", "b", "--job", "1"], "distill: No such option"),
         (["label", "a", "-o", "b", "--where", "speaker"], "distill: Invalid value for '--where'"),
         (["predict", "-", "--student", "s.onnx", "--rate", "0"], "distill: Invalid value for '--rate'"),
@@ -148,7 +148,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["evaluate", "--truth", "{tmp}/text.wav", "--student", "{tmp}/s.onnx"],
         ["evaluate", "--truth", "{tmp}/folder.wav", "--student", "{tmp}/s.onnx"],
         ["evaluate", "--truth", "{tmp}/truth.csv", "--student", "{tmp}/s.onnx", "-o", "{tmp}/text.wav/e.json"],
-        ["evaluate", "--truth", "{tmp}/truth.csv"],
+        ["evaluate", "--truth", "{tmp}/truth.csv", "--student", "nobody"],
         ["evaluate", "--truth", "{tmp}/truth.csv", "--teacher", "nobody"],
         ["evaluate", "--truth", "{tmp}/truth.csv", "--predictions", "{tmp}/truth.csv", "--robustness"],
         ["evaluate", "--truth", "{tmp}/truth.csv", "--student", "{tmp}/s.onnx", "--rir", "{tmp}"],

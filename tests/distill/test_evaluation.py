@@ -230,7 +230,12 @@ def test_a_column_to_slice_by_must_be_there(truth: Path, student: Path, corpus: 
         evaluate(truth=truth, student=student, audio=corpus, by=["age"])
 
 
-@pytest.mark.parametrize("given", [(), ("student", "predictions"), ("teacher", "student"), ("teacher", "predictions")])
+def test_where_nobody_is_named_the_student_that_comes_is_asked(truth: Path, corpus: Path) -> None:
+    named = evaluate(truth=truth, student="wav2small", audio=corpus)
+    assert evaluate(truth=truth, audio=corpus) == named and named["n"] == 4
+
+
+@pytest.mark.parametrize("given", [("student", "predictions"), ("teacher", "student"), ("teacher", "predictions")])
 def test_one_of_student_teacher_and_predictions(truth: Path, student: Path, given: tuple[str, ...]) -> None:
     all_three = {"student": student, "predictions": truth, "teacher": "prosody"}
     with pytest.raises(DistillError, match="either --student"):

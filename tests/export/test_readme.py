@@ -13,15 +13,17 @@ from distill import runs
 from export.exporting import export
 from export.readme import readme, write_readme
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "real-speech"
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "benchmarks" / "results" / "wav2small" / "training.json"
+DESCRIBED = ROOT / "students" / "pretrained" / "wav2small-int8.json"
 
 
 def described(**changed: Any) -> dict[str, Any]:
-    return {**json.loads((RESULTS / "int8.json").read_text()), **changed}
+    return {**json.loads(DESCRIBED.read_text()), **changed}
 
 
 def result() -> dict[str, Any]:
-    return json.loads((RESULTS / "training.json").read_text())
+    return json.loads(RESULT.read_text())
 
 
 def card(**changed: Any) -> ModelCard:

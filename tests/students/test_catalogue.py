@@ -81,7 +81,9 @@ def test_students_command_lists_every_student():
 
 
 def test_build_refuses_an_unknown_student():
-    with pytest.raises(DistillError, match="wav3small: no such student; there are wav2small, wav2small-lite, wav2small-17k"):
+    with pytest.raises(
+        DistillError, match="wav3small: no such student; there are wav2small, wav2small-lite, wav2small-17k"
+    ):
         build("wav3small")
 
 
