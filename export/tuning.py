@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from distill.audio import SAMPLING_RATE
+from distill.learning.device import keep_freed_memory
 from distill.progress import Progress
 from students.network import StudentNetwork
 from students.quantised import QuantisedVgg
@@ -36,6 +37,7 @@ def tune(network: QuantisedVgg, student: StudentNetwork, clips: Sequence[np.ndar
 
     The learning rate falls to zero along half a cosine. Batches are drawn from a fixed seed.
     """
+    keep_freed_memory()
     rng = np.random.default_rng(0)
     optimiser = torch.optim.Adam([{"params": [*network.parameters()], "lr": LEARNING_RATE}, *_steps_learned(network)])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

@@ -96,7 +96,7 @@ def estimate(
     described(output, begun)
     with TemporaryDirectory() as beside:
         work, unlisted = spool(begun.listing, Path(beside) / "listing")
-        leave_out_what_is_done(output, work, relabel=relabel)
+        leave_out_what_is_done(output, work, begun.listing.root, relabel=relabel)
         dimensions = _warm_up(begun.annotator)
         timed = _timed(work.sample(SAMPLE), begun.task, begun.annotator)
         missing, seconds, disk = int(work.missing.sum()), work.seconds(), _bytes_a_row(timed.rows, Path(beside))

@@ -36,11 +36,13 @@ class Marks:
         """chosen: boolean [n]."""
         return Marks(self.keys[chosen], self.files[chosen], self.states[chosen], self.columns[chosen])
 
-    def outdated(self, known: Marks) -> np.ndarray:
-        """Boolean [known]: rows of a table that no longer hold, as their file, or what the manifest says of them, is
-        another among these."""
-        changed = _differ(self.files, self.states, known.files, known.states)
-        return np.asarray(changed | _differ(self.keys, self.columns, known.keys, known.columns))
+    def touched(self, known: Marks) -> np.ndarray:
+        """Boolean [known]: rows of a table whose file has another size or date among these."""
+        return _differ(self.files, self.states, known.files, known.states)
+
+    def described_anew(self, known: Marks) -> np.ndarray:
+        """Boolean [known]: rows of a table of which the manifest says something else among these."""
+        return _differ(self.keys, self.columns, known.keys, known.columns)
 
     def gone(self, known: Marks) -> np.ndarray:
         """Boolean [known]: rows of segments that are not among these any more."""

@@ -19,6 +19,7 @@ def test_tuning_brings_the_answers_nearer_and_leaves_the_student(monkeypatch) ->
     rng = np.random.default_rng(0)
     clips = [(rng.standard_normal(6000) * np.linspace(0.1, level, 6000)).astype(np.float32) for level in (0.2, 1, 3)]
     network = QuantisedVgg(student, dict.fromkeys(layers_of(student), 2), observe(student, clips))
+    steps = [step.clone() for step in network.steps()]
     kept = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     pcm = torch.from_numpy(np.stack(clips))
 
@@ -29,4 +30,7 @@ def test_tuning_brings_the_answers_nearer_and_leaves_the_student(monkeypatch) ->
     before = off()
     tuning.tune(network, student, clips, steps=12)
     assert off() < before
+    learned = list(zip(network.steps(), steps, strict=True))
+    assert all(torch.equal(after, after.half().float()) and not after.requires_grad for after, _ in learned)
+    assert sum(not torch.equal(*pair) for pair in learned) > 0.8 * len(learned), "steps are learned, too"
     assert all(torch.equal(tensor, kept[name]) for name, tensor in student.state_dict().items())

@@ -71,6 +71,14 @@ def test_in_eight_bits_it_answers_about_as_the_student_does(name: str) -> None:
 
 def test_everything_that_trains_gets_a_gradient() -> None:
     rounded = network(bits=2).train()
+    steps = [step.requires_grad_() for step in rounded.steps()]
     rounded(torch.randn(2, 8_000)).square().sum().backward()
     trained = {name: tensor for name, tensor in rounded.named_parameters() if tensor.requires_grad}
-    assert len(trained) > 15 and all(tensor.grad is not None for tensor in trained.values())
+    assert len(trained) > 15 and all(tensor.grad is not None for tensor in [*trained.values(), *steps])
+
+
+def test_a_step_that_is_learned_is_used_as_it_is_kept() -> None:
+    layer = Rounded(torch.randn(4, 50), 4)
+    layer.step.mul_(1.0001)
+    assert not torch.equal(layer.step, layer.step.half().float())
+    assert torch.equal(layer(), layer.levels() * layer.step.half().float()[:, None])

@@ -191,6 +191,22 @@ def test_a_changed_file_is_refused(corpus: Path, labels: Path, tone: Tone, quick
     assert (labels / "labels.json").read_bytes() == told  # a refused run leaves a finished table finished
 
 
+def test_a_recording_of_another_date_with_the_same_audio_holds(
+    corpus: Path, labels: Path, quick: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a corpus was copied, or cloned again."""
+    label(corpus, output=labels, teacher="taught", jobs=1)
+    rows = table.read(labels).rows
+    for path in corpus.rglob("*.*"):
+        os.utime(path, ns=(1, 1))
+    signal, rate = soundfile.read(corpus / "b" / "four.flac", dtype="int16")
+    soundfile.write(corpus / "b" / "four.flac", signal, rate, compression_level=0)  # other bytes, too
+    quick.heard.clear()
+    assert counts(label(corpus, output=labels, teacher="taught", jobs=1)) == (0, 4, 0) and not quick.heard
+    assert "4 labelled segments lie in files of another date, with the same audio: they hold" in capsys.readouterr().err
+    assert table.read(labels).rows.equals(rows)
+
+
 def test_what_a_manifest_says_anew_is_refused_and_replaced(
     corpus: Path, labels: Path, quick: Any, tmp_path: Path
 ) -> None:

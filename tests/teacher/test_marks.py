@@ -60,13 +60,13 @@ def test_marks_are_chosen_by_a_mask_and_put_together_in_order() -> None:
     np.testing.assert_array_equal(chosen.states, marked(segments[1], segments[3]).states)
 
 
-def test_of_one_file_all_rows_are_outdated_and_none_of_another(tmp_path: Path) -> None:
+def test_of_one_file_all_rows_are_touched_and_none_of_another(tmp_path: Path) -> None:
     known = marked(ONE, replace(ONE, start=3.0, end=4.0), replace(ONE, file="b.wav"))
     now = marked(replace(ONE, changed=9), replace(ONE, file="b.wav"))
-    assert now.outdated(known).tolist() == [True, True, False]
+    assert now.touched(known).tolist() == [True, True, False]
     assert now.gone(known).tolist() == [False, True, False]
-    assert put_together([]).outdated(known).tolist() == [False] * 3 and put_together([]).gone(known).all()
-    assert now.outdated(put_together([])).tolist() == []
+    assert put_together([]).touched(known).tolist() == [False] * 3 and put_together([]).gone(known).all()
+    assert now.touched(put_together([])).tolist() == []
 
 
 def test_files_of_flagged_rows_are_found_across_parts(tmp_path: Path) -> None:

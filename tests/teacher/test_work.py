@@ -57,7 +57,7 @@ def test_a_segment_that_is_listed_twice_is_done_once_by_its_first_row(tmp_path: 
 def test_what_a_table_holds_is_left_out(tmp_path: Path) -> None:
     made = spooled(tmp_path, *(segment(number) for number in range(10)))
     known = known_of(labelled(tmp_path / "labels", *(segment(number) for number in range(1, 9))))
-    assert not made.marks.outdated(known).any() and not made.marks.gone(known).any()
+    assert not (made.marks.touched(known) | made.marks.described_anew(known)).any() and not made.marks.gone(known).any()
     made.leave_out(known)
     assert [s.file for chunk in made.chunks() for s in chunk] == ["000.wav", "009.wav"]
 
@@ -67,20 +67,21 @@ def test_what_a_table_holds_is_left_out(tmp_path: Path) -> None:
 def test_a_row_no_longer_holds_if_the_file_or_its_columns_changed(tmp_path: Path, change: dict[str, Any]) -> None:
     known = known_of(labelled(tmp_path / "labels", segment(1), segment(2)))
     made = spooled(tmp_path, segment(2), segment(1, **change))
-    assert made.marks.outdated(known).tolist() == [True, False]
-    assert files_of(tmp_path / "labels", made.marks.outdated(known)) == {"001.wav"}
+    old = made.marks.touched(known) | made.marks.described_anew(known)
+    assert old.tolist() == [True, False] and made.marks.touched(known).any() == ("columns" not in change)
+    assert files_of(tmp_path / "labels", old) == {"001.wav"}
 
 
 def test_a_file_that_changed_its_length_takes_its_rows_with_it(tmp_path: Path) -> None:
     known = known_of(labelled(tmp_path / "labels", segment(1)))
-    assert spooled(tmp_path, segment(1, end=2.0, size=1400, changed=9)).marks.outdated(known).all()
+    assert spooled(tmp_path, segment(1, end=2.0, size=1400, changed=9)).marks.touched(known).all()
 
 
 def test_segments_of_one_file_have_columns_of_their_own(tmp_path: Path) -> None:
     """A manifest with a transcript a segment is no change."""
     turns = [segment(1, columns={"text": "yes"}), segment(1, start=2.0, end=3.0, columns={"text": "no"})]
     known = known_of(labelled(tmp_path / "labels", *turns))
-    assert not spooled(tmp_path, *turns).marks.outdated(known).any()
+    assert not spooled(tmp_path, *turns).marks.described_anew(known).any()
 
 
 def test_rows_of_files_that_are_gone_are_told_apart(tmp_path: Path) -> None:
@@ -94,12 +95,12 @@ def test_nothing_known_and_nothing_listed(tmp_path: Path) -> None:
     made = spooled(tmp_path)
     made.leave_out(known)
     assert len(known) == 0 and made.segments == 0 and not list(made.chunks())
-    assert not made.marks.outdated(known_of(labelled(tmp_path / "other", segment(1)))).any()
+    assert not made.marks.touched(known_of(labelled(tmp_path / "other", segment(1)))).any()
 
 
 def test_columns_that_a_manifest_has_in_other_types_are_no_change(tmp_path: Path) -> None:
     known = known_of(labelled(tmp_path / "labels", segment(1, columns={"n": 3, "arousal": 0.5, "none": None})))
-    assert not spooled(tmp_path, segment(1, columns={"n": 3, "arousal": 0.5})).marks.outdated(known).any()
+    assert not spooled(tmp_path, segment(1, columns={"n": 3, "arousal": 0.5})).marks.described_anew(known).any()
     assert known.columns.dtype == np.uint64
 
 
