@@ -62,12 +62,16 @@ def to_levels(scaled: Tensor, bits: int) -> Tensor:
     return within + (nearest - within).detach()
 
 
+def steps_tried(weight: Tensor, bits: int) -> Tensor:
+    """Steps for each row, float32 [tried, rows], of values that half precision has, in which they are kept. weight:
+    [rows, ...]."""
+    tried = weight.detach().flatten(1).abs().amax(1)[None] * _SHARES[:, None] / LARGEST[bits]
+    return tried.clamp(min=_SMALLEST_STEP).half().float()
+
+
 def best_steps(weight: Tensor, bits: int) -> Tensor:
-    """The step of each row that loses least in squares: float32 [rows], of a value that half precision has, in which
-    it is kept. weight: [rows, ...]."""
-    rows = weight.detach().flatten(1)
-    tried = rows.abs().amax(1)[None] * _SHARES[:, None] / LARGEST[bits]
-    tried = tried.clamp(min=_SMALLEST_STEP).half().float()
+    """The step of each row that loses least of the weights in squares: float32 [rows]. weight: [rows, ...]."""
+    rows, tried = weight.detach().flatten(1), steps_tried(weight, bits)
     lost = torch.stack(
         [(to_levels(rows / step[:, None], bits) * step[:, None] - rows).square().sum(1) for step in tried]
     )
@@ -196,23 +200,27 @@ class QuantisedVgg(nn.Module):
         """Of lin and of sof."""
         return len(self.lin.weight)
 
-    def features(self, pcm: Tensor) -> Tensor:
-        """What the pooling sees: [batch, channels, tokens, mels]."""
-        x: Tensor = self.mel(self.frontend(normalise(pcm))[:, None] / DECIBELS)
-        step = self.mel.step
-        for name, conv in self.layers.items():
-            x = conv(self.pool(x) if name == "coarse_0" else x, step)
-            step = conv.out.step
-        return x[:, :CHANNELS]
+    def log_mel(self, pcm: Tensor) -> Tensor:
+        """What the first convolution takes, in nepers: [batch, 1, frames, mels]."""
+        mel: Tensor = self.mel(self.frontend(normalise(pcm))[:, None] / DECIBELS)
+        return mel
 
-    def tokens(self, pcm: Tensor) -> Tensor:
-        """What lin and sof are applied to: [batch, tokens, 169], or [batch, tokens, mels, 13]."""
-        x = self.features(pcm).transpose(1, 2)
+    def into(self, name: str, x: Tensor) -> Tensor:
+        """What the convolution of that name takes of what the one before it hands on."""
+        return self.pool(x) if name == "coarse_0" else x  # type: ignore[no-any-return]
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """What lin and sof are applied to of what the last convolution hands on: [batch, tokens, 169], or [batch,
+        tokens, mels, 13]."""
+        x = x[:, :CHANNELS].transpose(1, 2)
         return x.flatten(2) if self.whole else x.transpose(2, 3)
 
     def pooled(self, pcm: Tensor) -> Tensor:
         """What the head sees: [batch, width]."""
-        x = self.tokens(pcm)
+        x, step = self.log_mel(pcm), self.mel.step
+        for name, conv in self.layers.items():
+            x, step = conv(self.into(name, x), step), conv.out.step
+        x = self.tokens(x)
         weights = torch.softmax(x @ self.sof().T, dim=1)
         pooled = (x @ self.lin().T * weights).sum(1) + self.lin_bias
         features: Tensor = pooled if self.whole else self.gram(pooled.transpose(1, 2)).flatten(1)

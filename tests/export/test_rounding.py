@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from export.calibration import observe
-from export.rounding import compensate, compensated
+from export.rounding import compensate, compensated, settle
 from students.catalogue import build
 from students.quantised import QuantisedVgg, Rounded, layers_of
 
@@ -19,11 +19,16 @@ def test_errors_make_each_other_good(bits: int) -> None:
     inputs = mixed + 0.1 * torch.randn(2000, 40, generator=generator)
     weight = torch.randn(6, 40, generator=generator)
     layer = Rounded(weight, bits)
-    found = compensated(layer, inputs.T @ inputs / len(inputs)).detach()
+    moments = inputs.T @ inputs / len(inputs)
+    found = compensated(weight, layer.step, bits, moments)
     plain, better = (float((inputs @ (other - weight).T).square().mean()) for other in (layer().detach(), found))
     assert better < 0.5 * plain
     steps = found / layer.step[:, None]
     assert torch.allclose(steps, steps.round(), atol=1e-3), "it is on the levels"
+    with torch.no_grad():
+        settle(layer, moments)
+    settled = float((inputs @ (layer().detach() - weight).T).square().mean())
+    assert settled <= better and torch.allclose(layer(), layer.weight, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["wav2small", "wav2small-17k"])
@@ -31,7 +36,9 @@ def test_both_layouts_are_rounded_in_place(name: str) -> None:
     torch.manual_seed(0)
     student, clips = build(name).eval(), [np.random.default_rng(0).standard_normal(8000).astype(np.float32)]
     network = QuantisedVgg(student, dict.fromkeys(layers_of(student), 4), observe(student, clips))
-    before = network.lin.weight.detach().clone()
+    weights = [network.lin, network.sof, *(conv.weight for conv in network.layers.values())]
+    before = [layer.weight.detach().clone() for layer in weights]
     compensate(network, clips)
-    assert not torch.equal(network.lin.weight, before)
-    assert torch.allclose(network.lin(), network.lin.weight, atol=1e-5)
+    for layer, was in zip(weights, before, strict=True):
+        assert layer.weight.shape == was.shape and not torch.equal(layer.weight, was)
+        assert torch.allclose(layer(), layer.weight, atol=1e-5)
