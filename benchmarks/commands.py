@@ -34,16 +34,18 @@ def benchmark(as_json: bool, **options: Any) -> Any:
 @click.option("--seconds", type=click.FloatRange(0.25, 60), default=5.0, show_default=True, help="Length of a clip.")
 @click.option("--rounds", type=click.IntRange(3), default=30, show_default=True, help="Timed rounds, interleaved.")
 @click.option("--tune/--no-tune", default=True, show_default=True, help="Also the smallest file, which takes minutes.")
+@click.option("--smallest", type=existing, help="That file, exported before: it is not made again.")
 @click.option("-o", "--output", type=existing, help="JSON to write the result to.")
 @json_option
 def benchmark_quantisation(as_json: bool, **options: Any) -> Any:
-    """Quantise a run of Wav2Small in ten ways: bytes, latency, agreement with the float network.
+    """Quantise a run of Wav2Small in many ways: bytes, latency, agreement with the float network.
 
     RUN is a folder of `distill train-student`; its own clips calibrate, and its held-out clips are compared on.
 
     \b
     Example:
       distill benchmark-quantisation runs/w2s -o quantisation.json
+      distill benchmark-quantisation runs/w2s --smallest smallest.onnx -o quantisation.json
     """
     from benchmarks.quantisation import benchmark_quantisation as run
     from benchmarks.quantisation import table

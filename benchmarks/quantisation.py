@@ -46,6 +46,9 @@ _EQUALISED_TIMES = 10
 #: What the weights [outputs, inputs, 3, 3] are compared over for each channel behind a convolution, and before it.
 _BY_OUTPUT, _BY_INPUT = (1, 2, 3), (0, 2, 3)
 
+#: The one that takes minutes.
+SMALLEST = "ours (--smallest)"
+
 #: That of which all others are made: torch's own export.
 EXPORTED = "torch's export"
 
@@ -63,12 +66,13 @@ class _Maker(NamedTuple):
 
 
 def benchmark_quantisation(
-    run: str | Path, *, seconds: float = 5.0, rounds: int = 30, tune: bool = True, output: str | Path | None = None
-) -> dict[str, Any]:
+    run: str | Path, *, seconds: float = 5.0, rounds: int = 30, tune: bool = True, smallest: str | Path | None = None,
+    output: str | Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Quantise a run of Wav2Small in every way of `WAYS`, and compare them on its held-out clips, on one thread.
 
-    seconds: of the clip that is timed, noise. tune: also the smallest file, which takes minutes. output: JSON to write
-    the result to.
+    seconds: of the clip that is timed, noise. tune: also the smallest file, which takes minutes. smallest: that file as
+    `distill export --smallest` wrote it of this run, not made again. output: JSON to write the result to.
 
     Returns {machine, seconds, rounds, clips, ways}. ways: {name: {bytes, ccc: {axis: with torch}, max_abs, wall and
     processor: {ms, to_float (ratio to the fastest float file), to_static}, failed (why there is no such file)}}.
@@ -82,7 +86,9 @@ def benchmark_quantisation(
     if not isinstance(source.student, Vgg7):
         raise DistillError(f"{source.config['arch']}: only Wav2Small is quantised in all these ways")
     with tempfile.TemporaryDirectory() as folder:
-        files, failed = _files(source, source.student, Path(folder), tune=tune)
+        files, failed = _files(source, source.student, Path(folder), tune=tune and smallest is None)
+        if smallest is not None:
+            files[SMALLEST] = Path(smallest)
         agreement = _agreement(source, files)
         times = _times({name: open_session(path, 1) for name, path in files.items()}, seconds, rounds)
         sizes = {name: path.stat().st_size for name, path in files.items()}
@@ -120,7 +126,7 @@ def _ways(*, tune: bool) -> dict[str, Callable[[_Maker, Path], None]]:
         **ours, "ours, 8 bits everywhere": _ours(bits=8), "ours, rounded to nearest": _rounded(compensated=False),
         "ours, without bias correction": _rounded(corrected=False), "ours, equalised across layers": _equalised,
         "ours (--int8)": _ours(),
-        **({"ours (--smallest)": _smallest} if tune else {}),
+        **({SMALLEST: _smallest} if tune else {}),
     }  # fmt: skip
 
 

@@ -21,6 +21,11 @@ from distill.options import existing, json_option, licence_option, output_option
     help="As many bits as fit into a file of so many bytes (Wav2Small).",
 )  # fmt: skip
 @click.option(
+    "--audio", type=existing,
+    help="More recordings to round and tune Wav2Small on, of any speech; what --smallest lacks is mostly audio.",
+)  # fmt: skip
+@click.option("--data-licence", "audio_licence", metavar="LICENCE", help="What these recordings are under.")
+@click.option(
     "--tflite", metavar="[SECONDS]", type=click.FloatRange(0, min_open=True), is_flag=False, flag_value=2.0,
     help="Also write a .tflite, for clips of so many seconds [2].",
 )  # fmt: skip
@@ -35,7 +40,7 @@ def export(as_json: bool, **options: Any) -> Any:
     \b
     Example:
       distill export runs/w2s --int8 -o student.onnx
-      distill export runs/w2s --smallest -o student.onnx
+      distill export runs/w2s --smallest --audio recordings/ --data-licence "CC BY 4.0" -o student.onnx
       distill export runs/w2s --tflite 3 -o student.onnx
     """
     from export.exporting import export as run

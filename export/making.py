@@ -91,7 +91,7 @@ def _in_integers(source: Source, asked: Asked, plain: Made, ladder: Ladder) -> M
     else:
         bits = fewest_bits(student) if asked.smallest else usual_bits(student)
     tuned = any(bits[name] < usual for name, usual in usual_bits(student).items())
-    network = quantised(student, clips, bits, tuned=tuned)
+    network = quantised(student, clips, bits, tuned=tuned, more=source.more)
     onnx.save(integer_graph(network, source.network.unanswered), path)
     data = {**plain.data, "precision": FEW_BITS if tuned else PRECISIONS[8]}
     write_metadata(path, data)

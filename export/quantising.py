@@ -16,20 +16,24 @@ from students.wav2small import Vgg7
 #: How ranges are read off calibration clips: a key of `export.calibration.METHODS`. docs/exporting.md compares them.
 CALIBRATION = "mse"
 
+#: Clips by which the answers are put right, at most.
+CORRECTED = 200
+
 #: Of the tuning; a step takes about a third of a second on one core.
 TUNING_STEPS = 1000
 
 
 def quantised(
     student: Vgg7, clips: Sequence[np.ndarray], bits: Mapping[str, int], *, method: str = CALIBRATION,
-    tuned: bool = False,
+    tuned: bool = False, more: Sequence[np.ndarray] = (),
 ) -> QuantisedVgg:  # fmt: skip
-    """The student on the levels of `bits`. clips: what ranges are read off, what it is rounded for, and tuned on."""
-    network = QuantisedVgg(student, bits, observe(student, clips, method)).eval()
-    compensate(network, clips)
+    """The student on the levels of `bits`. clips: what ranges are read off; with `more`, what it is rounded for and
+    tuned on. float32 [samples] each."""
+    network, heard = QuantisedVgg(student, bits, observe(student, clips, method)).eval(), [*more, *clips]
+    compensate(network, heard)
     if tuned:
-        tune(network, student, clips, steps=TUNING_STEPS)
-    put_right(network, student, clips)
+        tune(network, student, heard, steps=TUNING_STEPS)
+    put_right(network, student, heard[:CORRECTED])
     return network
 
 

@@ -19,17 +19,17 @@ from distill.progress import Progress
 from students.network import StudentNetwork
 from students.quantised import QuantisedVgg
 
-#: At 2e-3 the rounded weights jump to and fro, and end worse than they began.
-LEARNING_RATE = 2.5e-4
+#: At 2.5e-4 a few hundred steps end worse than they began, with weights that jump to and fro.
+LEARNING_RATE = 1e-4
 
 #: Of the steps, in shares of them (Esser et al. 2020, "Learned Step Size Quantization").
-STEP_RATE = 1e-3
+STEP_RATE = 3e-4
 
 #: Clips of a step, and their seconds.
 BATCH, SECONDS = 16, 2.0
 
 #: What the pooled features count beside the answers: hundreds of numbers a clip say more than three.
-FEATURES = 1.0
+FEATURES = 0.5
 
 
 def tune(network: QuantisedVgg, student: StudentNetwork, clips: Sequence[np.ndarray], *, steps: int) -> None:

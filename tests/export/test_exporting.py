@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import soundfile
 import torch
 
 from distill import runs
@@ -180,6 +181,39 @@ def test_smallest_is_tuned_and_fits(trained, tmp_path, monkeypatch):
     assert told["bytes"] <= 28_000 and told["tuned"]
     assert told["bits"]["lin"] == told["bits"]["sof"] == 2
     assert Student(tmp_path / "s.onnx").card.precision == FEW_BITS
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Two recordings of noise, one of which is too short for a student."""
+    (folder := tmp_path / "recordings").mkdir()
+    rng = np.random.default_rng(0)
+    for name, seconds in (("a", 5.0), ("b", 0.1)):
+        soundfile.write(folder / f"{name}.wav", 0.1 * rng.standard_normal(int(16_000 * seconds)), 16_000)
+    return folder
+
+
+def test_more_audio_is_tuned_on_and_its_licence_kept(trained, tmp_path, recordings, monkeypatch):
+    monkeypatch.setattr(quantising, "TUNING_STEPS", 1)
+    monkeypatch.setitem(LIMITS, "onnx int8", Limit(max_abs=10.0, ccc=-1.0))
+    heard = []
+    monkeypatch.setattr(quantising, "tune", lambda _, __, clips, **___: heard.extend(clips))
+    told = export(trained, output=tmp_path / "s.onnx", smallest=True, audio=recordings, audio_licence="CC-BY-ND-4.0")
+    own = len(told["calibrated_on"])
+    assert [len(clip) for clip in heard[:-own]] == [32_000, 32_000, 32_000]  # the last one reaches back
+    assert told["lineage"][-2] == {"role": "audio", "name": "recordings", "revision": None, "licence": None,
+                                   "data_licence": "CC-BY-ND-4.0"}  # fmt: skip
+    assert told["data_licence"] == "CC-BY-ND-4.0"
+
+
+def test_more_audio_goes_with_rounding_and_must_be_there(trained, tmp_path, recordings):
+    with pytest.raises(DistillError, match=r"--audio .* goes with --int8"):
+        export(trained, output=tmp_path / "s.onnx", audio=recordings)
+    with pytest.raises(DistillError, match="nowhere: no such file or folder"):
+        export(trained, output=tmp_path / "s.onnx", int8=True, audio=tmp_path / "nowhere")
+    (recordings / "a.wav").unlink()
+    with pytest.raises(DistillError, match=r"recordings: none of its 1 pieces can be used"):
+        export(trained, output=tmp_path / "s.onnx", int8=True, audio=recordings)
 
 
 def test_budget_is_kept_with_as_many_bits_as_fit(trained, tmp_path, monkeypatch):
