@@ -37,7 +37,7 @@ class LabelsOrTeacher(click.Command):
 
 def _check_source(
     ctx: click.Context, *, labels: tuple[Path, ...], teacher: str | None, audio: str | None, output: Path,
-    online: bool, match_embedding: float, **others: Any,
+    online: bool, match_embedding: float | None, **others: Any,
 ) -> None:  # fmt: skip
     if bool(labels) == (teacher is not None):
         ctx.fail("either --labels is needed, or --teacher with --audio; not both")
@@ -112,9 +112,9 @@ def _check_source(
 @click.option(
     "--match-embedding",
     type=click.FloatRange(0),
-    default=0.0,
     metavar="WEIGHT",
-    help="Also learn to tell the teacher's embedding from what the student pools, with this weight [default: off].",
+    help="Also learn to tell the teacher's embedding from what the student pools, with this weight [default: 1 with "
+    "--online, where the teacher gives one; else off].",
 )
 @click.option(
     "--relational",

@@ -21,6 +21,15 @@ from students.network import StudentNetwork
 ASKED_BEFORE = 512
 
 
+def weight_of_embedding(asked: float | None, *, online: bool) -> float:
+    """What matching the embedding counts: as it was asked for, else as the ablation says.
+
+    >>> weight_of_embedding(None, online=True), weight_of_embedding(0.0, online=True)
+    (1.0, 0.0)
+    """
+    return float(online) if asked is None else asked
+
+
 def embeddings_of(
     tables: Sequence[LabelTable], *, match_embedding: float, relational: float
 ) -> list[np.ndarray] | None:
@@ -43,23 +52,27 @@ def embeddings_of(
 
 def objective_of(
     loss: Loss, network: StudentNetwork, clips: Clips, chosen: np.ndarray, annotator: Annotator | None, *,
-    match_embedding: float, relational: float, seed: int,
+    match_embedding: float, relational: float, seed: int, asked: bool = True,
 ) -> Objective:  # fmt: skip
-    """The answers' loss with the hints whose weight is above 0. chosen: the training clips.
+    """The answers' loss with the hints whose weight is above 0. chosen: the training clips. asked: whether somebody
+    asked for the embedding; where it is matched by default, a teacher that gives none is one whose answers teach alone.
 
     Raises:
         DistillError: the annotator gives no embedding, or the same for every clip.
     """
     hints: list[tuple[nn.Module, float]] = []
     if match_embedding:
-        known = _known(clips, chosen, annotator, seed)
-        hints.append((EmbeddingHint(network.head.in_features, known), match_embedding))
+        known = _known(clips, chosen, annotator, seed, asked=asked)
+        if known is not None:
+            hints.append((EmbeddingHint(network.head.in_features, known), match_embedding))
     if relational:
         hints.append((RelationalHint(), relational))
     return Objective(loss, hints)
 
 
-def _known(clips: Clips, chosen: np.ndarray, annotator: Annotator | None, seed: int) -> np.ndarray:
+def _known(
+    clips: Clips, chosen: np.ndarray, annotator: Annotator | None, seed: int, *, asked: bool
+) -> np.ndarray | None:
     """Embeddings of training clips as they are: the tables' of all, or the annotator's of some; [clips, dimensions]."""
     if annotator is None:
         assert clips.embeddings is not None  # tables without were refused
@@ -68,6 +81,9 @@ def _known(clips: Clips, chosen: np.ndarray, annotator: Annotator | None, seed: 
     some = np.random.default_rng(seed).permutation(chosen)[:ASKED_BEFORE]
     heard = [annotated([clips.signal(index) * clips.peaks[index]], annotator).embedding for index in some]
     known = [rows for rows in heard if rows is not None]
+    if not known and not asked:
+        say(f"{annotator.card.name} gives no embedding: its answers alone teach")
+        return None
     if not known:
         raise DistillError(f"--match-embedding: the teacher {annotator.card.name} gives no embedding")
     return np.concatenate(known)

@@ -28,7 +28,7 @@ from students.augmentation import ONLINE, Augmentation
 from students.batches import TrainingBatches, clean_batches
 from students.configuration import NO_PART, resolved
 from students.finishing import finish
-from students.hints import objective_of
+from students.hints import objective_of, weight_of_embedding
 from students.lessons import read_lessons
 from students.network import StudentNetwork
 from students.passes import keep_passes
@@ -64,7 +64,7 @@ def train_student(
     online: bool = False,
     weight_by_spread: bool = False,
     annotated_passes: int = 0,
-    match_embedding: float = 0.0,
+    match_embedding: float | None = None,
     relational: float = 0.0,
     calibrate: bool = False,
     require_licence: str | None = None,
@@ -88,7 +88,8 @@ def train_student(
     augment: {perturbation: share of clips}, in place of the default's (`students.augmentation`).
     online: the tables' teacher, opened by `open_teacher`, annotates the voices as training changes and mixes them.
     annotated_passes: so many passes are annotated online and kept on disk, later ones take their voices; 0: all are.
-    match_embedding, relational: weights of the hints (`distill.learning.objective`) beside the answers' loss; 0: off.
+    match_embedding, relational: weights of the hints (`distill.learning.objective`) beside the answers; 0: off. The
+    first is 1 by default where a teacher in the loop gives an embedding (docs/ablation.md), else 0.
     calibrate: at the end a line an axis puts the answers on the teacher's scale (`students.calibration`).
     Several processes that torchrun started train one student together, batch_size clips each a step.
 
@@ -101,7 +102,8 @@ def train_student(
     """
     output = Path(output)
     audio, noise, rir = (None if path is None else Path(path) for path in (audio, noise, rir))
-    given = {key: value for key, value in locals().items() if key not in NO_PART}
+    asked, match_embedding = match_embedding is not None, weight_of_embedding(match_embedding, online=online)
+    given = {key: value for key, value in locals().items() if key not in (*NO_PART, "asked")}
     hints = {"match_embedding": match_embedding, "relational": relational}
     with meet() as processes, ExitStack() as held:
         with processes.in_turn():
@@ -130,7 +132,9 @@ def train_student(
                 split.clips, split.train, around, augmentation=how, batch_size=batch_size, longest=longest, seed=seed,
                 workers=workers, annotator=annotator, embeddings=any(hints.values()), kept=kept, processes=processes,
             )  # fmt: skip
-            objective = objective_of(LOSSES[loss], network, split.clips, split.train, annotator, seed=seed, **hints)
+            objective = objective_of(
+                LOSSES[loss], network, split.clips, split.train, annotator, seed=seed, asked=asked, **hints
+            )
             network.start_near(_mean_target(split.clips.targets[split.train]))
         share_cores(workers)
         weights = fit(

@@ -20,7 +20,7 @@ from students import catalogue, hints
 from students.augmentation import Augmentation
 from students.batches import TrainingBatches
 from students.clips import Clips
-from students.hints import embeddings_of, objective_of
+from students.hints import embeddings_of, objective_of, weight_of_embedding
 from students.training import train_student
 from tests.students.test_online import Level, labelled_by
 
@@ -134,6 +134,24 @@ def test_a_teacher_without_embeddings_is_refused(make_labels: Any, tmp_path: Pat
         train_student(labels, output=tmp_path / "run", match_embedding=1.0, **online, **QUICK)
     result = train_student(labels, output=tmp_path / "run", relational=1.0, **online, **QUICK)
     assert result["epochs"] == 2
+
+
+def test_online_the_embedding_is_matched_unless_nobody_wants_it() -> None:
+    loss, network = torch.nn.functional.mse_loss, catalogue.build("wav2small-17k")
+    given: dict[str, Any] = {"relational": 0.0, "seed": 0, "asked": False}
+    for asked, count in ((None, 1), (0.0, 0)):
+        weight = weight_of_embedding(asked, online=True)
+        objective = objective_of(loss, network, clips(None), np.arange(8), Telling(), match_embedding=weight, **given)
+        assert len(objective.hints) == count
+    assert weight_of_embedding(None, online=False) == 0 and weight_of_embedding(0.5, online=False) == 0.5
+
+
+def test_by_default_a_teacher_without_embeddings_teaches_by_its_answers(
+    make_labels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = labelled_by(make_labels(tmp_path), "1")
+    result = train_student(labels, output=tmp_path / "run", online=True, open_teacher=lambda _: Level(), **QUICK)
+    assert result["epochs"] == 2 and "level gives no embedding: its answers alone teach" in capsys.readouterr().err
 
 
 def test_a_run_matches_the_embedding_and_exports_the_student_alone(labels: Path, tmp_path: Path) -> None:
