@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from distill.comparison import as_table
 from distill.demo import CLIPS_EACH, SPEAKERS
 from distill.synthesis import write_corpus
 
@@ -133,3 +134,9 @@ def student_row(floating: dict[str, Any], integer: dict[str, Any]) -> str:
 def test_the_table_of_the_students_is_the_measured_one() -> None:
     rows, students = student_rows(), (REPO / "docs" / "students.md").read_text(encoding="utf-8")
     assert len(rows) == 6 and all(row in students for row in rows)
+
+def test_the_table_of_the_ablation_is_the_measured_one() -> None:
+    measured = json.loads((RESULTS / "ablation.json").read_text())
+    assert as_table(measured) in (REPO / "docs" / "ablation.md").read_text(encoding="utf-8")
+    assert measured["seeds"] == 3 and not measured["failed"]
+    assert all(len(variant["seeds"]) == 3 for variant in measured["variants"].values())
