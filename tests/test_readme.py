@@ -135,6 +135,7 @@ def test_the_table_of_the_students_is_the_measured_one() -> None:
     rows, students = student_rows(), (REPO / "docs" / "students.md").read_text(encoding="utf-8")
     assert len(rows) == 6 and all(row in students for row in rows)
 
+
 def test_the_table_of_the_ablation_is_the_measured_one() -> None:
     measured = json.loads((RESULTS / "ablation.json").read_text())
     assert as_table(measured) in (REPO / "docs" / "ablation.md").read_text(encoding="utf-8")

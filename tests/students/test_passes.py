@@ -133,7 +133,8 @@ def labels(make_labels: Any, tmp_path: Path) -> Path:
 
 
 def train(labels: Path, output: Path, teacher: Any, **options: Any) -> dict[str, Any]:
-    given = {**QUICK, "epochs": 4, "online": True, "annotated_passes": PASSES, "open_teacher": lambda _: teacher}
+    given = {**QUICK, "epochs": 4, "online": True, "annotated_passes": PASSES, "match_embedding": 0.0,
+             "open_teacher": lambda _: teacher}  # fmt: skip
     return train_student(labels, output=output, **{**given, **options})
 
 
