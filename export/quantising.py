@@ -19,7 +19,7 @@ CALIBRATION = "mse"
 #: Clips by which the answers are put right, at most.
 CORRECTED = 200
 
-#: Of the tuning; a step takes about a third of a second on one core.
+#: Of the tuning; a step takes most of a second on one core.
 TUNING_STEPS = 1000
 
 

@@ -66,7 +66,12 @@ def steps_tried(weight: Tensor, bits: int) -> Tensor:
     """Steps for each row, float32 [tried, rows], of values that half precision has, in which they are kept. weight:
     [rows, ...]."""
     tried = weight.detach().flatten(1).abs().amax(1)[None] * _SHARES[:, None] / LARGEST[bits]
-    return tried.clamp(min=_SMALLEST_STEP).half().float()
+    return _in_half(tried)
+
+
+def _in_half(steps: Tensor) -> Tensor:
+    """As a file keeps them: the nearest value of half precision, float32."""
+    return steps.clamp(min=_SMALLEST_STEP).half().float()
 
 
 def best_steps(weight: Tensor, bits: int) -> Tensor:
@@ -92,8 +97,7 @@ class Rounded(nn.Module):
     @property
     def kept_step(self) -> Tensor:
         """The step as the file keeps it, in half precision; float32 [rows]."""
-        half = self.step.detach().clamp(min=_SMALLEST_STEP).half().float()
-        return self.step + (half - self.step).detach()
+        return self.step + (_in_half(self.step) - self.step).detach()
 
     def _steps(self) -> Tensor:
         return self.kept_step.view(-1, *[1] * (self.weight.dim() - 1))

@@ -75,8 +75,8 @@ def evaluate(
         None if path is None else Path(path) for path in (predictions, audio, output, noise, rir)
     )
     _check_one_asked(student, teacher, predictions)
-    if teacher is None and predictions is None:
-        student = DEFAULT if student is None else student
+    if student is None and teacher is None and predictions is None:
+        student = DEFAULT
     _check_trial(robustness, noise, rir, predictions)
     if output is not None:
         reject_no_json(output)

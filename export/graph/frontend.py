@@ -26,10 +26,8 @@ def normalised(graph: Graph) -> str:
 
 def power(graph: Graph, normalised: str, frontend: LogMel, kernels: str) -> str:
     """Squares of the real and imaginary parts of the frames' DFT: [batch, n_fft, frames]."""
-    folded = isinstance(frontend, FoldedLogMel)
-    parts = (
-        _folded(graph, normalised, frontend, kernels) if folded else _convolved(graph, normalised, frontend, kernels)
-    )
+    transform = _folded if isinstance(frontend, FoldedLogMel) else _convolved
+    parts = transform(graph, normalised, frontend, kernels)
     return graph("Mul", parts, parts)
 
 
