@@ -22,7 +22,8 @@ from distill.options import existing, json_option, licence_option, output_option
 )  # fmt: skip
 @click.option(
     "--audio", type=existing,
-    help="More recordings to round and tune Wav2Small on, of any speech; what --smallest lacks is mostly audio.",
+    help="More recordings to round and tune Wav2Small on, of any speech: what --smallest lacks most. To a student's "
+    "file they are all there is.",
 )  # fmt: skip
 @click.option("--data-licence", "audio_licence", metavar="LICENCE", help="What these recordings are under.")
 @click.option(
@@ -35,12 +36,14 @@ from distill.options import existing, json_option, licence_option, output_option
 def export(as_json: bool, **options: Any) -> Any:
     """Export a run to ONNX, from raw PCM to A/D/V, checked against torch at eight lengths.
 
-    RUN is a folder of `distill train-student`, or one with the published weights of audeering/wav2small.
+    RUN is a folder of `distill train-student`, one with the published weights of audeering/wav2small, or a float
+    student: a file exported before, or the name of one that comes with distill. To quantise such a file takes --audio.
 
     \b
     Example:
       distill export runs/w2s --int8 -o student.onnx
       distill export runs/w2s --smallest --audio recordings/ --data-licence "CC BY 4.0" -o student.onnx
+      distill export wav2small --int8 --audio recordings/ --data-licence "CC BY 4.0" -o student.onnx
       distill export runs/w2s --tflite 3 -o student.onnx
     """
     from export.exporting import export as run

@@ -10,15 +10,18 @@ from typing import Any
 from distill.errors import DistillError
 from distill.files import whole, write_json
 from distill.licences import UNKNOWN, require
+from distill.progress import say
+from distill.sources.manifest import write_failures
 from export.beside import write_beside
 from export.card import describe
 from export.ladder import Rung, first_broken, scores
 from export.making import Asked, Made, files
-from export.source import Source, open_source, with_audio
+from export.source import Audio, Source, open_source
 from students.wav2small import Vgg7
 
-#: What a ladder that broke is told in, beside the place where nothing was exported.
-LADDER = ".ladder.json"
+#: What a ladder that broke is told in, beside the place where nothing was exported; and what of the audio could not be
+#: used.
+LADDER, UNREAD = ".ladder.json", ".failed.csv"
 
 
 def export(
@@ -26,15 +29,16 @@ def export(
     audio: str | Path | None = None, audio_licence: str | None = None, tflite: float | None = None,
     synthetic_golden: bool = False, require_licence: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Export a trained run to `output` (.onnx), its .json, golden vectors and model card beside it.
+    """Export a trained student to `output` (.onnx), its .json, golden vectors and model card beside it.
 
-    run: a run folder, or one with the published weights of audeering/wav2small. These bring no clips: they are checked
-    on synthetic ones, and cannot be quantised. int8: quantise the trunk. smallest: weights of 2 and 4 bits, tuned for
-    them on the run's clips. budget: as many bits as fit into so many bytes, tuned where they are few. Only Wav2Small's
+    run: a run folder, one with the published weights of audeering/wav2small, or a float file that was exported before
+    (or the name of one that comes with the package). The last two bring no clips: they are checked on synthetic ones,
+    and the file is quantised on `audio` alone. int8: quantise the trunk. smallest: weights of 2 and 4 bits, tuned for
+    them on the clips. budget: as many bits as fit into so many bytes, tuned where they are few. Only Wav2Small's
     layouts have the last two. audio: more recordings for them to be rounded and tuned on, a folder or a manifest, under
-    audio_licence, which becomes one of the student's data. tflite: seconds of the clips that a .tflite beside it takes,
-    None for no such file. synthetic_golden: see `export.golden`. require_licence: a kind (`distill.licences.KINDS`)
-    that the student's licences may not exceed.
+    audio_licence, which becomes one of the student's data; what of it cannot be used is named in a .failed.csv.
+    tflite: seconds of the clips that a .tflite beside it takes, None for no such file. synthetic_golden: see
+    `export.golden`. require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not exceed.
 
     The ladder (torch, ONNX float, folded, int8 at eight lengths on the run's held-out clips) is climbed every time; a
     bundle whose ladder breaks is not written, only the ladder.
@@ -44,23 +48,22 @@ def export(
 
     Raises:
         Refused: a licence is too strict.
-        DistillError: no finished run, tensors that do not fit, an output that is no .onnx, no clips to calibrate with,
-            audio that cannot be used, a student that has no smallest file, two kinds of file at once, a budget that is
-            too small, or a broken ladder.
+        DistillError: nothing that can be exported, tensors that do not fit, an output that is no .onnx, no clips to
+            calibrate with, audio that cannot be used, a student that has no smallest file, two kinds of file at once, a
+            budget that is too small, or a broken ladder.
     """
     run, output, asked = Path(run), Path(output), Asked(int8, smallest, budget)
+    more = None if audio is None else Audio(Path(audio), audio_licence or UNKNOWN)
     _check_output(output)
-    if int8 + smallest + (budget is not None) > 1:
-        raise DistillError("--int8, --smallest and --budget each make another file; give one of them")
+    _check_asked(asked, more)
     if tflite is not None:
         from export.tflite import make_tflite  # of an extra of its own: what is lacking is told before the work
-    source = open_source(run, int8=asked.quantised)
+    source = open_source(run, int8=asked.quantised, audio=more)
     _check_layout(source, asked)
-    if audio is not None:
-        _check_audio(source, asked)
-        source = with_audio(source, Path(audio), audio_licence or UNKNOWN)
     config = source.config
     require(require_licence, {"the student": config["licence"], "what it was trained on": config["data_licence"]})
+    if more is not None:
+        _tell_unread(source, output)
     ladder = source.ladder()
     with tempfile.TemporaryDirectory() as folder:
         made: list[Made] = []
@@ -90,16 +93,24 @@ def _check_output(output: Path) -> None:
         raise DistillError(f"{output}: is a folder; name a file")
 
 
+def _check_asked(asked: Asked, audio: Audio | None) -> None:
+    if asked.int8 + asked.smallest + (asked.budget is not None) > 1:
+        raise DistillError("--int8, --smallest and --budget each make another file; give one of them")
+    if audio is not None and not asked.quantised:
+        raise DistillError("--audio is what is rounded and tuned on: it goes with --int8, --smallest or --budget")
+
+
 def _check_layout(source: Source, asked: Asked) -> None:
     if (asked.smallest or asked.budget is not None) and not isinstance(source.student, Vgg7):
         raise DistillError(f"{source.config['arch']}: only Wav2Small's layouts have few bits; export it with --int8")
 
 
-def _check_audio(source: Source, asked: Asked) -> None:
-    if not (asked.quantised and isinstance(source.student, Vgg7)):
-        raise DistillError(
-            "--audio is what Wav2Small is rounded and tuned on: it goes with --int8, --smallest or --budget"
-        )
+def _tell_unread(source: Source, output: Path) -> None:
+    """Name the pieces of the audio that could not be used, as every command does with failures."""
+    failed = output.with_suffix(UNREAD)
+    write_failures(failed, source.unread)
+    if source.unread:
+        say(f"{len(source.unread)} pieces of the audio could not be used; {failed} names each")
 
 
 def _refuse_broken(ladder: Sequence[Rung], output: Path) -> None:

@@ -249,12 +249,13 @@ def attention_of(student: Vgg7) -> tuple[nn.Linear | nn.Conv2d, nn.Linear | nn.C
 
 def folded_convolutions(student: Vgg7) -> dict[str, tuple[Tensor, Tensor]]:
     """Weight and bias of every convolution with its batch norm folded in; the first one takes nepers, not decibels."""
-    found = {name: folded(block) for name, block in _blocks(student).items()}
+    found = {name: folded(block) for name, block in blocks_of(student).items()}
     first, (weight, bias) = next(iter(found.items()))
     return {**found, first: (weight * DECIBELS, bias)}
 
 
-def _blocks(student: Vgg7) -> dict[str, ConvBlock]:
+def blocks_of(student: Vgg7) -> dict[str, ConvBlock]:
+    """The convolutions by name, in their order."""
     return {
         f"{stage}_{number}": block
         for stage, blocks in (("fine", student.fine), ("coarse", student.coarse))

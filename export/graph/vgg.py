@@ -6,6 +6,8 @@ product needs no transposed frames, and the softmax runs along memory.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 from torch import Tensor
@@ -13,7 +15,8 @@ from torch import Tensor
 from distill.student import OUTPUT
 from export.graph import frontend
 from export.graph.writer import Graph
-from students.quantised import attention_of, folded_convolutions
+from students.quantised import blocks_of
+from students.stored import stored
 from students.wav2small import CHANNELS, LANES, Vgg7, Wav2Small
 
 #: Zeros that fill up channels when the file is loaded.
@@ -22,14 +25,20 @@ SPARE = LANES - CHANNELS
 
 def float_graph(student: Vgg7, lacking: np.ndarray | None = None) -> onnx.ModelProto:
     """The whole student. lacking: what is added to the answers, [3]: NaN on the axes that nobody taught."""
+    return graph_of(student, stored(student), lacking)
+
+
+def graph_of(student: Vgg7, kept: Mapping[str, Tensor], lacking: np.ndarray | None = None) -> onnx.ModelProto:
+    """The graph of a student's layout with what `stored` names, whatever its values."""
     graph = Graph()
     x = _log_mel(graph, student)
-    for name, (weight, bias) in folded_convolutions(student).items():
+    for name in blocks_of(student):
         if name == "coarse_0":
             x = graph("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-        x = graph("Relu", graph("Conv", x, _kernel(graph, weight), _filled(graph, bias, [0], [SPARE]), pads=[1] * 4))
-    pooled = _whole_pooling(graph, student, x) if isinstance(student, Wav2Small) else _apart_pooling(graph, student, x)
-    answer(graph, pooled, student.head.weight, student.head.bias, lacking)
+        weight, bias = _kernel(graph, kept[f"{name}.weight"]), _filled(graph, kept[f"{name}.bias"], [0], [SPARE])
+        x = graph("Relu", graph("Conv", x, weight, bias, pads=[1] * 4))
+    pooling = _whole_pooling if isinstance(student, Wav2Small) else _apart_pooling
+    answer(graph, pooling(graph, student, kept, x), kept["head.weight"], kept["head.bias"], lacking)
     return graph.model()
 
 
@@ -71,26 +80,29 @@ def _filled(graph: Graph, values: Tensor, before: list[int], after: list[int]) -
     return graph("Pad", graph.constant(numpy(values), "weights"), graph.integers(*before, *after))
 
 
-def _whole_pooling(graph: Graph, student: Wav2Small, x: str) -> str:
+def _whole_pooling(graph: Graph, student: Vgg7, kept: Mapping[str, Tensor], x: str) -> str:
     """x [batch, 16, mels, tokens] -> [batch, 169]. lin and sof are one product, with tokens last."""
-    lin, sof = attention_of(student)
-    both = np.concatenate([numpy(lin.weight), numpy(sof.weight)]).reshape(-1, CHANNELS, student.bands)
+    both = _lin_and_sof(kept).reshape(-1, CHANNELS, student.bands)
     stored = graph("Pad", graph.constant(both, "weights"), graph.integers(0, 0, 0, 0, SPARE, 0))
     matrix = graph("Reshape", stored, graph.integers(len(both), -1))
     flat = graph("Reshape", x, graph.integers(0, LANES * student.bands, -1))
     values, scores = graph.split(graph("MatMul", matrix, flat), 2, axis=1)
     pooled = _over_time(graph, values, scores)
-    return graph("Add", pooled, graph.constant(numpy(lin.bias), "weights"))
+    return graph("Add", pooled, graph.constant(numpy(kept["lin.bias"]), "weights"))
 
 
-def _apart_pooling(graph: Graph, student: Vgg7, x: str) -> str:
+def _apart_pooling(graph: Graph, student: Vgg7, kept: Mapping[str, Tensor], x: str) -> str:
     """x [batch, 16, mels, tokens] -> [batch, 13 * (mels + 13)]."""
-    lin, sof = attention_of(student)
-    both = np.concatenate([numpy(lin.weight), numpy(sof.weight)])
-    weight = graph("Pad", graph.constant(both, "weights"), graph.integers(0, 0, 0, 0, 0, SPARE, 0, 0))
+    both = graph.constant(_lin_and_sof(kept), "weights")
+    weight = graph("Pad", both, graph.integers(0, 0, 0, 0, 0, SPARE, 0, 0))
     values, scores = graph.split(graph("Conv", x, weight), 2, axis=1)
-    bias = graph.constant(numpy(lin.bias)[:, None], "weights")
+    bias = graph.constant(numpy(kept["lin.bias"])[:, None], "weights")
     return gram_beside(graph, graph("Add", _over_time(graph, values, scores), bias))
+
+
+def _lin_and_sof(kept: Mapping[str, Tensor]) -> np.ndarray:
+    """One above the other."""
+    return np.concatenate([numpy(kept["lin.weight"]), numpy(kept["sof.weight"])])
 
 
 def _over_time(graph: Graph, values: str, scores: str) -> str:
