@@ -15,12 +15,14 @@ from distill.errors import DistillError
 from distill.plugins import is_plugin, plugin
 from students.mobilenet import MobileNet
 from students.network import StudentNetwork
+from students.streaming import Wav2SmallStream
 from students.wav2small import Wav2Small, Wav2Small17K, Wav2SmallLite
 
 #: Every student, with the weights it starts from. The large MobileNets diverge at the small ones' learning rate.
 STUDENTS: dict[str, Callable[[], StudentNetwork]] = {
     "wav2small": Wav2Small,
     "wav2small-lite": Wav2SmallLite,
+    "wav2small-stream": Wav2SmallStream,
     "wav2small-17k": Wav2Small17K,
     "mobilenetv3-small": partial(MobileNet, "mobilenetv3_small_100", learning_rate=3e-3),
     "mobilenetv3-large": partial(MobileNet, "mobilenetv3_large_100", learning_rate=1e-3),

@@ -51,6 +51,14 @@ def normalise(pcm: Tensor, mask: Tensor | None = None) -> Tensor:
     return centred / torch.sqrt((centred * centred).sum(-1, keepdim=True) / count + VARIANCE_FLOOR)
 
 
+class ClipLevel(nn.Module):
+    """`normalise` as a part of a network: the level is that of the whole clip."""
+
+    def forward(self, pcm: Tensor, mask: Tensor | None = None) -> Tensor:
+        """pcm: [batch, samples] -> the same, normalised."""
+        return normalise(pcm, mask)
+
+
 def dft_kernels(n_fft: int) -> np.ndarray:
     """Real and imaginary DFT rows under a periodic Hann window: float32 [2, n_fft // 2 + 1, n_fft].
 

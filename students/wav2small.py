@@ -12,30 +12,38 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.annotation import AXES
-from students.frontend import Count, FoldedLogMel, LogMel, frames_of, normalise, sample_mask
+from students.frontend import ClipLevel, Count, FoldedLogMel, LogMel, frames_of, sample_mask
 from students.network import Quantisation, StudentNetwork
 
 #: Of every convolution.
 CHANNELS = 13
 
+#: Time steps of zeros before what a convolution of three sees, and behind it; two in all.
+Pads = tuple[int, int]
+
 
 class Vgg7(StudentNetwork):
-    """What both layouts share: log-mel, three convolutions, max-pool, four convolutions."""
+    """What the layouts share: level, log-mel, three convolutions, max-pool, four convolutions.
 
-    def __init__(self, frontend: LogMel) -> None:
+    level: what PCM is normalised by. pads: time steps of zeros that a convolution sees before a clip and behind it.
+    """
+
+    pads: Pads = (1, 1)
+
+    def __init__(self, frontend: LogMel, level: nn.Module | None = None) -> None:
         super().__init__()
-        self.frontend = frontend
+        self.frontend, self.level = frontend, level or ClipLevel()
         self.bands = halved(self.frontend.mels)
-        self.fine = nn.ModuleList(ConvBlock(before, CHANNELS) for before in (1, CHANNELS, CHANNELS))
-        self.coarse = nn.ModuleList(ConvBlock(CHANNELS, CHANNELS) for _ in range(4))
+        self.fine = nn.ModuleList(ConvBlock(before, CHANNELS, self.pads) for before in (1, CHANNELS, CHANNELS))
+        self.coarse = nn.ModuleList(ConvBlock(CHANNELS, CHANNELS, self.pads) for _ in range(4))
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
 
     def features(self, pcm: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """pcm: [batch, samples] -> [batch, channels, tokens, mels / 2], and how many tokens of each clip count."""
         samples = None if lengths is None else sample_mask(lengths, pcm.shape[1])
-        frames = None if lengths is None else frames_of(lengths, self.frontend.n_fft, self.frontend.hop)
+        frames = None if lengths is None else self.frames(lengths)
         tokens = None if frames is None else halved(frames)
-        x = self.frontend(normalise(pcm, samples))[:, None]
+        x = self.frontend(self.level(pcm, samples))[:, None]
         if self.training and frames is None and packs(x):
             return self._packed(x)[:, :CHANNELS], None
         x = self.pool(through(self.fine, x, frames))
@@ -49,9 +57,13 @@ class Vgg7(StudentNetwork):
             x = self.pool(through(self.fine, x.to_mkldnn(precision), None))
             return through(self.coarse, x, None).to_dense()
 
+    def frames(self, samples: Count) -> Count:
+        """How many frames the first convolution sees of `samples` samples."""
+        return frames_of(samples, self.frontend.n_fft, self.frontend.hop)
+
     def tokens(self, samples: int) -> int:
         """How many tokens the pooling sees for `samples` samples."""
-        return halved(frames_of(samples, self.frontend.n_fft, self.frontend.hop))
+        return halved(self.frames(samples))
 
 
 class Wav2Small(Vgg7):
@@ -61,9 +73,11 @@ class Wav2Small(Vgg7):
     torch.Size([2, 3])
     """
 
-    def __init__(self, frontend: LogMel | None = None) -> None:
-        super().__init__(frontend or LogMel())
-        self.attention = TimeSoftmaxPooling(CHANNELS * self.bands)
+    forgetting = 0.0
+
+    def __init__(self, frontend: LogMel | None = None, level: nn.Module | None = None) -> None:
+        super().__init__(frontend or LogMel(), level)
+        self.attention = TimeSoftmaxPooling(CHANNELS * self.bands, self.forgetting)
         self.head = nn.Linear(CHANNELS * self.bands, len(AXES))
 
     def pooled(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -126,14 +140,15 @@ class ConvBlock(nn.Module):
     torch.Size([1, 8, 20, 16])
     """
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, pads: Pads = (1, 1)) -> None:
         super().__init__()
+        self.pads = pads
         self.conv = nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(after)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [batch, channels, time, mels] -> the same with other channels."""
-        return self._in_lanes(x) if self.training else torch.relu(self.norm(self.conv(x)))
+        return self._in_lanes(x) if self.training else torch.relu(self.norm(convolved(x, self.conv.weight, self.pads)))
 
     def _in_lanes(self, x: Tensor) -> Tensor:
         """The same on x [batch, channels or filled-up channels, time, mels], by weights filled up with zeros."""
@@ -145,7 +160,7 @@ class ConvBlock(nn.Module):
         scale, shift = functional.pad(norm.weight, (0, more)), functional.pad(norm.bias, (0, more))
         # oneDNN's layout takes weights in float32, and rounds them itself
         weight = weight if x.is_mkldnn else weight.contiguous(memory_format=torch.channels_last)
-        y = functional.conv2d(x, weight, padding=1)
+        y = convolved(x, weight, self.pads)
         # torch's convention: without a momentum the statistics are the plain average of all batches
         momentum = 1 / (float(kept[2]) + 1) if norm.momentum is None else norm.momentum
         y = functional.batch_norm(y, mean, variance, scale, shift, True, momentum, norm.eps)
@@ -156,20 +171,42 @@ class ConvBlock(nn.Module):
 
 
 class TimeSoftmaxPooling(nn.Module):
-    """lin(x) weighted by the softmax over time of sof(x), and summed: [batch, tokens, width] -> [batch, width]."""
+    """lin(x) weighted by the softmax over time of sof(x), and summed: [batch, tokens, width] -> [batch, width].
 
-    def __init__(self, width: int) -> None:
+    forgetting: what a token's scores lose with every later one (nepers); see `faded`.
+    """
+
+    def __init__(self, width: int, forgetting: float = 0.0) -> None:
         super().__init__()
         self.lin = nn.Linear(width, width)
         self.sof = nn.Linear(width, width)
+        self.forgetting = forgetting
 
     def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
         """tokens: [batch], how many of each clip count; the published versions take no mask, and padding moves them."""
-        scores = self.sof(x)
+        scores = faded(self.sof(x), self.forgetting, tokens)
         if tokens is not None:
             scores = scores.masked_fill(~sample_mask(tokens, x.shape[1])[..., None], float("-inf"))
         pooled: Tensor = (self.lin(x) * torch.softmax(scores, dim=1)).sum(1)
         return pooled
+
+
+#: Scores that fade are cut off here (nepers): a sum of their exponentials, carried on, neither overflows nor vanishes.
+SCORES = 60.0
+
+
+def faded(scores: Tensor, forgetting: float, tokens: Tensor | None = None) -> Tensor:
+    """Scores [batch, tokens, width], each the lower by `forgetting` for every token of its clip behind it. A softmax
+    over them is a sum carried from token to token, which forgets. tokens: [batch], how many of each clip count.
+
+    >>> faded(torch.zeros(1, 3, 1), 0.5).flatten().tolist()
+    [-1.0, -0.5, 0.0]
+    """
+    if not forgetting:
+        return scores
+    place = torch.arange(scores.shape[1], device=scores.device)
+    last = scores.shape[1] - 1 if tokens is None else tokens[:, None] - 1
+    return scores.clamp(-SCORES, SCORES) - forgetting * (last - place)[..., None]
 
 
 class ChannelPooling(nn.Module):
@@ -196,6 +233,21 @@ class GramBeside(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: [batch, channels, mels]."""
         return torch.cat([x, x @ x.transpose(1, 2)], dim=2)
+
+
+def convolved(x: Tensor, weight: Tensor, pads: Pads, bias: Tensor | None = None) -> Tensor:
+    """3x3 convolution of x [batch, channels, time, mels] between zeros: in time as `pads` says, one beside the mels.
+
+    >>> convolved(torch.ones(1, 1, 3, 1), torch.ones(1, 1, 3, 3), (2, 0)).flatten().tolist()
+    [1.0, 2.0, 3.0]
+    """
+    before, behind = pads
+    widest = max(pads)
+    if x.is_mkldnn:  # which only pads alike on both sides: taps of zero lie where it pads too much
+        weight = functional.pad(weight, (0, 0, widest - before, widest - behind))
+    elif before != behind:
+        return functional.conv2d(functional.pad(x, (1, 1, before, behind)), weight, bias)
+    return functional.conv2d(x, weight, bias, padding=(widest, 1))
 
 
 def halved(size: Count) -> Count:
