@@ -3,14 +3,16 @@
 Four things of `wav2small-lite` look ahead or at the whole clip, and are made otherwise here. With frames t of 256
 samples (16 ms) that do not overlap, and tokens j of two frames (32 ms):
 
-- Level. e_t is the variance of frame t alone. Two sums forget alike, A_t = a A_(t-1) + e_t^2, B_t = a B_(t-1) + e_t, with
-  a = exp(-16 ms / LEVEL_SECONDS); the level is (A_t + FLOOR * FEW) / (B_t + FEW), FLOOR = `VARIANCE_FLOOR`: the mean power
-  so far, weighted by power. It holds through a pause, silence before speech adds nothing to it, a gain moves nothing but
-  the level itself. Frame t is what is left of it without its own mean, divided by sqrt(level + FLOOR).
+- Level. e_t is the variance of frame t alone. Two sums forget alike, A_t = a A_(t-1) + e_t^2 and
+  B_t = a B_(t-1) + e_t, with a = exp(-16 ms / LEVEL_SECONDS); the level is (A_t + FLOOR * FEW) / (B_t + FEW),
+  FLOOR = `VARIANCE_FLOOR`: the mean power so far, weighted by power. It holds through a pause, silence before speech
+  adds nothing to it, a gain moves nothing but the level itself. Frame t, less its own mean, is divided by
+  sqrt(level + FLOOR).
 - Convolutions see a frame and the two before it; before the clip stands zero, the first layer's and every other's.
 - Max-pool: token j sees frames 2j - 1, 2j, 2j + 1. A frame that does not fill a token waits.
-- Pooling: N_j = b N_(j-1) + exp(s_j) v_j and D_j = b D_(j-1) + exp(s_j), with s = sof(x) cut off at +-SCORES, v = lin(x),
-  b = exp(-32 ms / POOLING_SECONDS). The head sees N_j / D_j: the softmax over time with a ramp on its scores (`faded`).
+- Pooling: N_j = b N_(j-1) + exp(s_j) v_j and D_j = b D_(j-1) + exp(s_j), with s = sof(x) cut off at +-SCORES,
+  v = lin(x), b = exp(-32 ms / POOLING_SECONDS). The head sees N_j / D_j: the softmax over time with a ramp on its
+  scores (`faded`).
 
 A whole clip is answered as its last token is. `Wav2SmallStream.step` computes token by token what `forward` computes at
 once; `Stream` takes audio in pieces of any length.
