@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from students.quantised import QuantisedVgg, Rounded, steps_tried, to_levels
+from students.quantised import QuantisedVgg, Rounded, RoundedConv, steps_tried, to_levels
 
 #: Added to the moments' diagonal, in shares of its mean: calibration clips do not show every direction.
 DAMPING = 0.01
@@ -35,7 +35,7 @@ def compensate(network: QuantisedVgg, clips: Sequence[np.ndarray]) -> None:
     seen, step = [network.log_mel(torch.from_numpy(clip)[None]) for clip in clips[:CLIPS]], network.mel.step
     for name, conv in network.layers.items():
         seen = [network.into(name, x) for x in seen]
-        settle(conv.weight, _moments(_patches(x, conv.weight) for x in seen))
+        settle(conv.weight, _moments(_patches(x, conv) for x in seen))
         seen, step = [conv(x, step) for x in seen], conv.out.step
     tokens = [network.tokens(x).squeeze(0) for x in seen]
     settle(network.lin, _moments(tokens))
@@ -71,9 +71,10 @@ def compensated(weight: Tensor, step: Tensor, bits: int, moments: Tensor) -> Ten
     return found.float()
 
 
-def _patches(x: Tensor, weight: Rounded) -> Tensor:
+def _patches(x: Tensor, conv: RoundedConv) -> Tensor:
     """What a convolution multiplies at every place of x [1, channels, time, mels]: [places, inputs]."""
-    return functional.unfold(x[:, : weight.weight.shape[1]], weight.weight.shape[-2:], padding=1)[0].T
+    weight = conv.weight.weight
+    return functional.unfold(functional.pad(x[:, : weight.shape[1]], (1, 1, *conv.pads)), weight.shape[-2:])[0].T
 
 
 def _moments(inputs: Iterable[Tensor]) -> Tensor:

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from students.frontend import normalise
-from students.wav2small import CHANNELS, LANES, ConvBlock, GramBeside, Vgg7, Wav2Small
+from students.wav2small import CHANNELS, LANES, ConvBlock, GramBeside, Pads, Vgg7, Wav2Small, convolved, faded
 
 #: Largest level by the bits of a weight. Of 8 bits 7 are used: processors without VNNI add pairs of products in 16
 #: bits, and 2 * 63 * 255 fits there. Of 4 and 2 bits the levels are the odd numbers: as many below zero as above it.
@@ -132,8 +131,9 @@ class Activation(nn.Module):
 class RoundedConv(nn.Module):
     """3x3 convolution with its batch norm folded in, ReLU, and what it hands on."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, bits: int, out: Range) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, bits: int, out: Range, pads: Pads = (1, 1)) -> None:
         super().__init__()
+        self.pads = pads
         self.weight = Rounded(weight, bits)
         self.bias = nn.Parameter(bias.detach().clone())
         self.out = Activation(Range(0.0, out.high))
@@ -148,7 +148,7 @@ class RoundedConv(nn.Module):
         bias = self.bias_levels(step) * (step * self.weight.kept_step)
         weight, more = self.weight(), LANES - CHANNELS
         weight = functional.pad(weight, (0, 0, 0, 0, 0, x.shape[1] - weight.shape[1], 0, more))
-        y: Tensor = self.out(functional.conv2d(x, weight, functional.pad(bias, (0, more)), padding=1))
+        y: Tensor = self.out(convolved(x, weight, self.pads, functional.pad(bias, (0, more))))
         return y
 
 
@@ -173,11 +173,13 @@ class QuantisedVgg(nn.Module):
 
     def __init__(self, student: Vgg7, bits: Mapping[str, int], reach: Mapping[str, Range]) -> None:
         super().__init__()
-        self.frontend, self.pool = student.frontend, student.pool
+        self.frontend, self.level, self.pool = student.frontend, student.level, student.pool
+        self.pads, self.forgetting = student.pads, student.forgetting
         self.mel = Activation(reach["mel"])
         folded = folded_convolutions(student)
         self.convs = nn.ModuleDict({
-            name: RoundedConv(weight, bias, bits[name], reach[name]) for name, (weight, bias) in folded.items()
+            name: RoundedConv(weight, bias, bits[name], reach[name], self.pads)
+            for name, (weight, bias) in folded.items()
         })  # fmt: skip
         self.whole, self.bands = isinstance(student, Wav2Small), student.bands
         lin, sof = attention_of(student)
@@ -206,7 +208,7 @@ class QuantisedVgg(nn.Module):
 
     def log_mel(self, pcm: Tensor) -> Tensor:
         """What the first convolution takes, in nepers: [batch, 1, frames, mels]."""
-        mel: Tensor = self.mel(self.frontend(normalise(pcm))[:, None] / DECIBELS)
+        mel: Tensor = self.mel(self.frontend(self.level(pcm))[:, None] / DECIBELS)
         return mel
 
     def into(self, name: str, x: Tensor) -> Tensor:
@@ -225,7 +227,7 @@ class QuantisedVgg(nn.Module):
         for name, conv in self.layers.items():
             x, step = conv(self.into(name, x), step), conv.out.step
         x = self.tokens(x)
-        weights = torch.softmax(x @ self.sof().T, dim=1)
+        weights = torch.softmax(faded(x @ self.sof().T, self.forgetting), dim=1)
         pooled = (x @ self.lin().T * weights).sum(1) + self.lin_bias
         features: Tensor = pooled if self.whole else self.gram(pooled.transpose(1, 2)).flatten(1)
         return features

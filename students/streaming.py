@@ -60,27 +60,28 @@ def running_sums(x: Tensor, forgetting: float, before: Tensor | None = None) -> 
     batch, rows, steps = x.shape
     blocks = (steps + BLOCK - 1) // BLOCK
     filled = torch.cat([x, x.new_zeros(batch, rows, BLOCK)], -1)[..., : blocks * BLOCK]
-    within = filled.reshape(batch, rows, blocks, BLOCK) @ decays(BLOCK, forgetting).to(x).T
-    ends = within[..., -1] @ decays(blocks, forgetting * BLOCK).to(x).T
-    start = x.new_zeros(batch, rows, 1) if before is None else before
-    kept = torch.cat([start, ends[..., :-1] + start * _powers(blocks - 1, forgetting * BLOCK).to(x)], -1)
-    sums = within + kept[..., None] * _powers(BLOCK, forgetting).to(x)
-    return sums.reshape(batch, rows, blocks * BLOCK)[..., :steps]
+    within = filled.reshape(batch, rows, blocks, BLOCK) @ decays(BLOCK, forgetting).to(x)
+    earlier = within[..., -1] @ decays(blocks, forgetting * BLOCK, since=1).to(x)
+    sums = within + earlier[..., None] * what_is_left(BLOCK, forgetting).to(x)
+    sums = sums.reshape(batch, rows, blocks * BLOCK)[..., :steps]
+    return sums if before is None else sums + before * what_is_left(steps, forgetting).to(x)
 
 
-def decays(steps: Count, forgetting: float) -> Tensor:
-    """What of step j is left at step i: exp(-forgetting (i - j)), zero where j is later. float32 [steps, steps].
+def decays(steps: int, forgetting: float, since: int = 0) -> Tensor:
+    """What is left at step i of what came at step j, and counts from `since` steps later on: float32 [j, i].
 
-    >>> (decays(2, 1.0) * 1000).round().tolist()
-    [[1000.0, 0.0], [368.0, 1000.0]]
+    >>> (decays(3, 1.0) * 1000).round().tolist()
+    [[1000.0, 368.0, 135.0], [0.0, 1000.0, 368.0], [0.0, 0.0, 1000.0]]
+    >>> (decays(3, 1.0, since=1) * 1000).round().tolist()
+    [[0.0, 1000.0, 368.0], [0.0, 0.0, 1000.0], [0.0, 0.0, 0.0]]
     """
     place = torch.arange(steps)
-    ago = place[:, None] - place
+    ago = place - place[:, None] - since
     return torch.where(ago >= 0, torch.exp(-forgetting * ago.clamp(min=0)), 0.0)
 
 
-def _powers(steps: Count, forgetting: float) -> Tensor:
-    """What is left after 1, 2, ... steps: float32 [steps]."""
+def what_is_left(steps: int, forgetting: float) -> Tensor:
+    """After 1, 2, ... steps: float32 [steps]."""
     return torch.exp(-forgetting * (torch.arange(steps) + 1))
 
 

@@ -26,9 +26,11 @@ class Vgg7(StudentNetwork):
     """What the layouts share: level, log-mel, three convolutions, max-pool, four convolutions.
 
     level: what PCM is normalised by. pads: time steps of zeros that a convolution sees before a clip and behind it.
+    forgetting: of the pooling over time (`faded`).
     """
 
     pads: Pads = (1, 1)
+    forgetting: float = 0.0
 
     def __init__(self, frontend: LogMel, level: nn.Module | None = None) -> None:
         super().__init__()
@@ -72,8 +74,6 @@ class Wav2Small(Vgg7):
     >>> Wav2Small().eval()(torch.zeros(2, 16_000)).shape
     torch.Size([2, 3])
     """
-
-    forgetting = 0.0
 
     def __init__(self, frontend: LogMel | None = None, level: nn.Module | None = None) -> None:
         super().__init__(frontend or LogMel(), level)

@@ -9,11 +9,35 @@ import math
 
 import numpy as np
 from onnx import TensorProto
+from torch import nn
 
 from distill.audio import SAMPLING_RATE
 from distill.student import INPUT
+from export.graph.memory import WholeClip
 from export.graph.writer import Graph
 from students.frontend import POWER_FLOOR, VARIANCE_FLOOR, FoldedLogMel, LogMel, mel_edges
+from students.streaming import FEW, FRAME, LEVEL_FORGETTING, TOKEN, RunningLevel
+
+
+def levelled(graph: Graph, level: nn.Module, memory: WholeClip) -> str:
+    """PCM as the student normalises it: [batch, 1, samples]."""
+    return _by_running_level(graph, memory) if isinstance(level, RunningLevel) else normalised(graph)
+
+
+def _by_running_level(graph: Graph, memory: WholeClip) -> str:
+    """As `RunningLevel` computes it, of whole tokens of samples."""
+    samples = graph("Shape", INPUT, start=1, end=2)
+    whole = graph("Mul", graph("Div", samples, graph.integers(TOKEN)), graph.integers(TOKEN))
+    cut = graph("Slice", INPUT, graph.integers(0), whole, graph.integers(1))
+    framed = graph("Reshape", cut, graph.integers(0, -1, FRAME))
+    centred = graph("Sub", framed, graph("ReduceMean", framed, axes=[2]))
+    power = graph("Transpose", graph("ReduceMean", graph("Mul", centred, centred), axes=[2]), perm=[0, 2, 1])
+    sums = memory.running_sums(graph, graph("Concat", graph("Mul", power, power), power, axis=1), 2, LEVEL_FORGETTING)
+    above, below = graph.split(sums, 2, axis=1)
+    few, floor = graph.number(FEW, "front_end"), graph.number(VARIANCE_FLOOR, "front_end")
+    level = graph("Div", graph("Add", above, graph.number(VARIANCE_FLOOR * FEW, "front_end")), graph("Add", below, few))
+    scale = graph("Transpose", graph("Sqrt", graph("Add", level, floor)), perm=[0, 2, 1])
+    return graph("Reshape", graph("Div", centred, scale), graph.integers(0, 1, -1))
 
 
 def normalised(graph: Graph) -> str:

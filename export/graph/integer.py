@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from distill.student import OUTPUT
 from export.graph import frontend
-from export.graph.vgg import SPARE, gram_beside, numpy
+from export.graph.memory import WholeClip, memory_of, ramp
+from export.graph.vgg import SPARE, answer, cut_off, gram_beside, numpy, token_by_token
 from export.graph.weights import Stored, expanded
 from export.graph.writer import Graph
 from students.frontend import POWER_FLOOR
@@ -23,27 +23,31 @@ from students.wav2small import CHANNELS, LANES
 #: bands each, of 13 and a neighbour on either side (one column is spare), to 13 bands of 16 channels.
 WINDOWS, WINDOW = 2, 16
 
-#: Scores are cut off here (nepers) before the exponential: it neither overflows nor is zero for a whole clip. A trained
-#: student's largest score of a clip is near zero; weights that are cut off are then 1e-26 of the whole.
-SCORES = 60.0
-
 _TIME_FIRST, _CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
-def integer_graph(network: QuantisedVgg, lacking: np.ndarray | None = None) -> onnx.ModelProto:
-    """The whole student. lacking: what is added to the answers, [3]: NaN on the axes that nobody taught."""
-    graph = Graph()
+def integer_graph(
+    network: QuantisedVgg, lacking: np.ndarray | None = None, *, step: bool = False
+) -> onnx.ModelProto:  # fmt: skip
+    """The whole student. lacking: what is added to the answers, [3]: NaN on the axes that nobody taught. step: token by
+    token, with a state; of a student that is causal."""
+    graph, memory = Graph(), memory_of(step=step)
     weights = _weights(graph, network)
     steps, biases = _per_channel(graph, network)
-    x = _log_mel(graph, network)
-    x = _first(graph, network, x, weights, steps, biases)
+    x = _log_mel(graph, network, memory)
+    before, behind = memory.zeros(network.pads[0]), network.pads[1]
+    x = _first(graph, network, x, weights, steps, biases, pads=[before, 0, behind, 0])
+    mels = network.frontend.mels
     for number, name in enumerate(list(network.layers)[1:], 1):
         if name == "coarse_0":
-            x = graph("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-        x = _convolved(graph, network, number, x, weights[name], steps[number], biases[number], pads=[1, 1, 1, 1])
+            x, mels = memory.before(graph, x, [LANES, 1, mels], 2, integer=True), network.bands
+            x = graph("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[memory.zeros(1), 1] * 2)
+        x = memory.before(graph, x, [LANES, network.pads[0], mels], 2, integer=True)
+        pads = [before, 1, behind, 1]
+        x = _convolved(graph, network, number, x, weights[name], steps[number], biases[number], pads=pads)
     x = graph("Transpose", x, perm=_TIME_FIRST)  # [batch, tokens, mels, 16]
-    _answered(graph, network, _pooled(graph, network, x, weights), lacking)
-    return graph.model()
+    _answered(graph, network, _pooled(graph, network, x, weights, memory), lacking, memory)
+    return graph.model(state=memory.close(graph))
 
 
 def _weights(graph: Graph, network: QuantisedVgg) -> dict[str, str]:
@@ -89,9 +93,9 @@ def _by_lanes(graph: Graph, rows: str, layers: int) -> list[str]:
     return graph.split(graph("Reshape", filled, graph.integers(-1)), layers, axis=0)
 
 
-def _log_mel(graph: Graph, network: QuantisedVgg) -> str:
+def _log_mel(graph: Graph, network: QuantisedVgg, memory: WholeClip) -> str:
     """[batch, 16 bands, frames, 2 windows], rounded. A band that does not exist has the power one: its logarithm is the
-    zero that the convolution would pad with."""
+    zero that the convolution would pad with. The state keeps it before the rounding: its zero is then zero, too."""
     kernels, bins = frontend.dft(graph, network.frontend)
     mel = frontend.mel_filters(graph, network.frontend, bins)
     beyond = graph("Pad", mel, graph.integers(0, 1, 0, WINDOW - CHANNELS - 1))
@@ -101,8 +105,9 @@ def _log_mel(graph: Graph, network: QuantisedVgg) -> str:
     ]
     doubled = graph("Concat", *windows, axis=1)
     floor = graph.constant(_floors(), "front_end")
-    power = frontend.power(graph, frontend.normalised(graph), network.frontend, kernels)
+    power = frontend.power(graph, frontend.levelled(graph, network.level, memory), network.frontend, kernels)
     nepers = frontend.nepers(graph, graph("MatMul", graph("Transpose", power, perm=[0, 2, 1]), doubled), floor)
+    nepers = memory.before(graph, nepers, [network.pads[0], WINDOWS * WINDOW], 1)
     rounded = graph("QuantizeLinear", nepers, *_mel_scale(graph, network))
     return graph("Transpose", graph("Reshape", rounded, graph.integers(0, 0, WINDOWS, WINDOW)), perm=_CHANNELS_FIRST)
 
@@ -120,12 +125,13 @@ def _mel_scale(graph: Graph, network: QuantisedVgg) -> tuple[str, str]:
 
 
 def _first(
-    graph: Graph, network: QuantisedVgg, x: str, weights: dict[str, str], steps: list[str], biases: list[str]
-) -> str:
+    graph: Graph, network: QuantisedVgg, x: str, weights: dict[str, str], steps: list[str], biases: list[str], *,
+    pads: list[int],
+) -> str:  # fmt: skip
     """The first convolution, as one over time alone: 2 windows of 16 bands -> 26 bands of 16 channels."""
     kernel = _toeplitz(graph, weights[next(iter(network.layers))])
     step, bias = (graph("Tile", vector, graph.integers(CHANNELS)) for vector in (steps[0], biases[0]))
-    y = _convolved(graph, network, 0, x, kernel, step, bias, pads=[1, 0, 1, 0])
+    y = _convolved(graph, network, 0, x, kernel, step, bias, pads=pads)
     apart = graph("Reshape", graph("Transpose", y, perm=_TIME_FIRST), graph.integers(0, 0, WINDOWS * CHANNELS, LANES))
     return graph("Transpose", apart, perm=_CHANNELS_FIRST)
 
@@ -155,8 +161,8 @@ def _out_step(graph: Graph, conv: RoundedConv) -> str:
     return graph.number(conv.out.step.item(), "scales")
 
 
-def _pooled(graph: Graph, network: QuantisedVgg, x: str, weights: dict[str, str]) -> str:
-    """x [batch, tokens, mels, 16] -> what the head sees [batch, width]."""
+def _pooled(graph: Graph, network: QuantisedVgg, x: str, weights: dict[str, str], memory: WholeClip) -> str:
+    """x [batch, tokens, mels, 16] -> what the head sees [batch, width], or one a token."""
     bands = 1 if network.whole else network.bands
     width = LANES * network.bands // bands
     flat = graph("Reshape", x, graph.integers(0, -1, width))
@@ -167,7 +173,10 @@ def _pooled(graph: Graph, network: QuantisedVgg, x: str, weights: dict[str, str]
               graph.integers(0, -1, bands * network.rows))
         for name in ("lin", "sof")
     )  # fmt: skip
-    pooled = _over_time(graph, values, scores)
+    if memory.carries:
+        by_rows = (graph("Transpose", tensor, perm=[0, 2, 1]) for tensor in (values, scores))
+        return token_by_token(graph, *by_rows, network.rows, network.forgetting, memory)
+    pooled = _over_time(graph, values, scores, network.forgetting)
     if network.whole:
         return graph("Squeeze", pooled, graph.integers(1))
     apart = graph("Transpose", graph("Reshape", pooled, graph.integers(0, bands, -1)), perm=[0, 2, 1])
@@ -182,17 +191,24 @@ def _product(graph: Graph, tokens: str, weight: str, layer: Rounded, width: int)
     return graph("MatMul", tokens, graph("DequantizeLinear", matrix, _steps(graph, layer), axis=1))
 
 
-def _over_time(graph: Graph, values: str, scores: str) -> str:
+def _over_time(graph: Graph, values: str, scores: str, forgetting: float) -> str:
     """Both [batch, tokens, width] -> [batch, 1, width]. The softmax's division comes last; a product with ones adds up
-    over time faster than a sum over that axis."""
-    limits = (graph.number(-SCORES), graph.number(SCORES))
-    weights = graph("Exp", graph("Clip", scores, *limits))
+    over time faster than a sum over that axis. Scores are cut off before the exponential, which neither overflows nor
+    is zero for a whole clip: a trained student's largest score of a clip is near zero; weights that are cut off are
+    then 1e-26 of the whole."""
+    scores = cut_off(graph, scores)
+    if forgetting:
+        less = ramp(graph, graph("Shape", scores, start=1, end=2), forgetting)
+        scores = graph("Sub", scores, graph("Unsqueeze", less, graph.integers(1)))
+    weights = graph("Exp", scores)
     row = graph("Concat", graph.integers(1), graph("Shape", scores, start=1, end=2), axis=0)
     ones = graph("ConstantOfShape", row, value=numpy_helper.from_array(np.ones(1, np.float32)))
     return graph("Div", graph("MatMul", ones, graph("Mul", values, weights)), graph("MatMul", ones, weights))
 
 
-def _answered(graph: Graph, network: QuantisedVgg, pooled: str, lacking: np.ndarray | None) -> None:
+def _answered(
+    graph: Graph, network: QuantisedVgg, pooled: str, lacking: np.ndarray | None, memory: WholeClip
+) -> None:  # fmt: skip
     """The head. The bias of lin goes through the pooling unchanged, and stands in that of the head where no Gram matrix
     is between them."""
     head = network.head
@@ -200,8 +216,7 @@ def _answered(graph: Graph, network: QuantisedVgg, pooled: str, lacking: np.ndar
     levels = graph.constant(numpy(head.weight.levels()).astype(np.int8), "weights")
     column = graph("Unsqueeze", _steps(graph, head.weight), graph.integers(1))
     weight = graph("Mul", graph("Cast", levels, to=TensorProto.FLOAT), column)  # folded, as no DequantizeLinear is
-    shift = graph.constant(numpy(bias) if lacking is None else numpy(bias) + lacking, "weights")
-    graph("Gemm", pooled, weight, shift, transB=1, output=OUTPUT)
+    answer(graph, pooled, weight, numpy(bias), lacking, memory)
 
 
 def _steps(graph: Graph, layer: Rounded) -> str:

@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from distill.annotation import AXES
+from distill.streaming import NEXT_STATE, STATE
 from distill.student import INPUT, OUTPUT
 
 #: Operators up to this set run on every onnxruntime since 1.14 (2023).
@@ -68,11 +69,20 @@ class Graph:
         """A stored float32 []."""
         return self.constant(np.float32(value), part)
 
-    def model(self) -> onnx.ModelProto:
-        """The graph from PCM to A/D/V. Its last node has to put out `OUTPUT`."""
-        pcm = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", "samples"])
-        adv = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", len(AXES)])
-        graph = helper.make_graph(self._nodes, "g", [pcm], [adv], list(self._constants.values()))
+    def model(self, *, state: int = 0) -> onnx.ModelProto:
+        """The graph from PCM to A/D/V. Its last node has to put out `OUTPUT`.
+
+        state: numbers that go in and come out beside them, and then there is an answer a token.
+        """
+        adv: dict[str, list[str | int]] = {OUTPUT: ["batch", *["tokens"] * bool(state), len(AXES)]}
+        pcm: dict[str, list[str | int]] = {INPUT: ["batch", "samples"]}
+        if state:
+            pcm[STATE], adv[NEXT_STATE] = ["batch", state], ["batch", state]
+        inputs, outputs = (
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values.items()]
+            for values in (pcm, adv)
+        )
+        graph = helper.make_graph(self._nodes, "g", inputs, outputs, list(self._constants.values()))
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
     def _next(self) -> str:
