@@ -12,6 +12,9 @@ DEFAULT = "wav2small"
 #: Of a student's file.
 SUFFIX = ".onnx"
 
+#: Of the file beside it that answers token by token, where the student can (`distill.streaming`).
+STEP = f".step{SUFFIX}"
+
 #: Beside this package, in the checkout as where it is installed; by its path, for a folder `students` may lie where
 #: somebody works.
 _FOLDER = Path(__file__).parents[1] / "students" / "pretrained"
@@ -23,7 +26,8 @@ def shipped() -> dict[str, Path]:
     >>> DEFAULT in shipped()
     True
     """
-    return {path.stem: path for path in sorted(_FOLDER.glob(f"*{SUFFIX}"), key=lambda path: path.stem)}
+    students = (path for path in _FOLDER.glob(f"*{SUFFIX}") if not path.name.endswith(STEP))
+    return {path.stem: path for path in sorted(students, key=lambda path: path.stem)}
 
 
 def path_of(student: str | Path) -> Path:

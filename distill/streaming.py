@@ -13,14 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from distill.errors import DistillError
-from distill.pretrained import path_of
+from distill.pretrained import STEP, path_of
 from distill.student import INPUT, OUTPUT, open_session, read_card
 
 #: A step file's input and output beside those of every student: the state before the samples, and behind them.
 STATE, NEXT_STATE = "state", "next_state"
-
-#: What takes the place of the student's suffix.
-STEP = ".step.onnx"
 
 #: In the step file's metadata: samples of a token, from one answer to the next.
 TOKEN_SAMPLES = "token_samples"

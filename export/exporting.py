@@ -10,6 +10,7 @@ from typing import Any
 from distill.errors import DistillError
 from distill.files import whole, write_json
 from distill.licences import UNKNOWN, require
+from distill.pretrained import STEP
 from distill.progress import say
 from distill.sources.manifest import write_failures
 from export.beside import write_beside
@@ -17,6 +18,7 @@ from export.card import describe
 from export.ladder import Rung, first_broken, scores
 from export.making import Asked, Made, files
 from export.source import Audio, Source, open_source
+from export.stepping import make_step
 from students.wav2small import Vgg7
 
 #: What a ladder that broke is told in, beside the place where nothing was exported; and what of the audio could not be
@@ -29,7 +31,8 @@ def export(
     audio: str | Path | None = None, audio_licence: str | None = None, tflite: float | None = None,
     synthetic_golden: bool = False, require_licence: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Export a trained student to `output` (.onnx), its .json, golden vectors and model card beside it.
+    """Export a trained student to `output` (.onnx), its .json, golden vectors and model card beside it; of a causal
+    student also what answers token by token, .step.onnx.
 
     run: a run folder, one with the published weights of audeering/wav2small, or a float file that was exported before
     (or the name of one that comes with the package). The last two bring no clips: they are checked on synthetic ones,
@@ -73,13 +76,18 @@ def export(
                 break
         rungs = [file.rung for file in made]
         _refuse_broken(rungs, output)
+        step = make_step(made[-1], ladder)
+        rungs += [step.rung] if step else []
         lite = None if tflite is None else make_tflite(source, Path(folder), seconds=tflite, int8=asked.quantised)
         rungs += lite.rungs if lite else []
         _refuse_broken(rungs, output)
-        path, data, _ = made[-1]
+        path, data = made[-1].path, made[-1].data
+        data = {**data, "step": step.as_dict()} if step else data
         data = {**data, "tflite": lite.as_dict()} if lite else data
         described = describe(path, data, rungs, [clip.file for clip in source.calibration])
         _put_in_place(path, described, output)
+        if step:
+            step.put_in_place(output)
         if lite:
             lite.put_in_place(output)
     write_beside(run, source, described, output, synthetic=synthetic_golden)
@@ -127,7 +135,8 @@ def _refuse_broken(ladder: Sequence[Rung], output: Path) -> None:
 
 def _put_in_place(path: Path, described: Mapping[str, Any], output: Path) -> None:
     """The file with its card beside it; never a student beside another's card."""
-    output.unlink(missing_ok=True)
+    for stale in (output, output.with_suffix(STEP)):
+        stale.unlink(missing_ok=True)
     write_json(output.with_suffix(".json"), described)
     with whole(output) as beside:
         beside.write_bytes(path.read_bytes())

@@ -28,12 +28,14 @@ class Limit:
     ccc: float
 
 
-#: The limits, in one place: of what torch exports, of that without what can be spared, of the quantised file; of
-#: LiteRT's.
+#: The limits, in one place: of what torch exports, of that without what can be spared, of the quantised file; of what
+#: answers token by token, at the clip's end; of LiteRT's.
 LIMITS = {
     "onnx float": Limit(max_abs=1e-3, ccc=0.9999),
     "onnx folded": Limit(max_abs=1e-3, ccc=0.9999),
     "onnx int8": Limit(max_abs=0.15, ccc=0.98),
+    "onnx step": Limit(max_abs=1e-4, ccc=0.9999),
+    "onnx int8 step": Limit(max_abs=0.15, ccc=0.98),
     "tflite": Limit(max_abs=1e-3, ccc=0.9999),
     "tflite int8": Limit(max_abs=0.15, ccc=0.98),
 }

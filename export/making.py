@@ -20,6 +20,7 @@ from export.onnx import write_float, write_metadata
 from export.precision import bits_within, fewest_bits, usual_bits
 from export.quantising import quantised
 from export.source import Source
+from students.streaming import is_causal
 from students.wav2small import Vgg7
 
 #: What the file says of itself, by the bits of its activations.
@@ -33,11 +34,13 @@ _TRIED = {"oldest_runtime": OLDEST_RUNTIME}
 
 
 class Made(NamedTuple):
-    """A file that may be put in place: what it says of itself, and how it stands to torch."""
+    """A file that may be put in place: what it says of itself, and how it stands to torch. step: the graph that answers
+    token by token, of a student that is causal (`export.stepping`)."""
 
     path: Path
     data: dict[str, Any]
     rung: Rung
+    step: onnx.ModelProto | None = None
 
 
 class Asked(NamedTuple):
@@ -71,14 +74,15 @@ def _float(source: Source, folder: Path, ladder: Ladder) -> Made:
 
 def _folded(source: Source, plain: Made, ladder: Ladder) -> Made:
     """Without the bytes and the time that can be spared."""
-    path, known = plain.path.with_name("folded.onnx"), {}
-    if isinstance(source.student, Vgg7):
-        model, known = float_graph(source.student, source.network.unanswered), _TRIED
+    path, known, step, student = plain.path.with_name("folded.onnx"), {}, None, source.student
+    if isinstance(student, Vgg7):
+        model, known = float_graph(student, source.network.unanswered), _TRIED
+        step = float_graph(student, source.network.unanswered, step=True) if is_causal(student) else None
     else:
-        model = without_names(frontend_made(onnx.load(plain.path), source.student.frontend))
+        model = without_names(frontend_made(onnx.load(plain.path), student.frontend))
     onnx.save(model, path)
     write_metadata(path, plain.data)
-    return Made(path, {**plain.data, **known}, ladder.rung("onnx folded", session_answer(path)))
+    return Made(path, {**plain.data, **known}, ladder.rung("onnx folded", session_answer(path)), step)
 
 
 def _in_integers(source: Source, asked: Asked, plain: Made, ladder: Ladder) -> Made:
@@ -95,7 +99,9 @@ def _in_integers(source: Source, asked: Asked, plain: Made, ladder: Ladder) -> M
     onnx.save(integer_graph(network, source.network.unanswered), path)
     data = {**plain.data, "precision": FEW_BITS if tuned else PRECISIONS[8]}
     write_metadata(path, data)
-    return Made(path, {**data, **_TRIED, "bits": bits, "tuned": tuned}, ladder.rung("onnx int8", session_answer(path)))
+    step = integer_graph(network, source.network.unanswered, step=True) if is_causal(student) else None
+    known = {**data, **_TRIED, "bits": bits, "tuned": tuned}
+    return Made(path, known, ladder.rung("onnx int8", session_answer(path)), step)
 
 
 def _quantised(source: Source, plain: Made, ladder: Ladder) -> Made:

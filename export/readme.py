@@ -10,6 +10,7 @@ from distill.annotation import AXES
 from distill.files import write_text
 from distill.golden import ANSWERS, PCM, TOLERANCE
 from distill.licences import kind
+from distill.pretrained import STEP
 from distill.progress import say
 
 #: The name that model hubs look for.
@@ -131,11 +132,27 @@ def _use(student: str, described: Mapping[str, Any]) -> Iterator[str]:
     yield f"Any batch, and any length from {described['shortest_seconds']:g} s on. Operator set {described['opset']}."
     if "oldest_runtime" in described:
         yield f"The oldest runtime that such a file was run on: {described['oldest_runtime']}."
+    if "step" in described:
+        yield from _step(Path(student).stem, described)
     if "tflite" in described:
         lite = described["tflite"]
         told = f"{lite['bytes']:,} bytes, {lite['precision']}"
         yield f"`{Path(student).stem}.tflite` takes one clip of {lite['seconds']:g} s ({told})."
     yield ""
+
+
+def _step(stem: str, described: Mapping[str, Any]) -> Iterator[str]:
+    """The file that answers token by token."""
+    step, rate = described["step"], described["sampling_rate"]
+    samples, state = step["token_samples"], step["state"]
+    yield from ("", f"`{stem}{STEP}` ({step['bytes']:,} bytes) answers while somebody speaks, every {samples} samples")
+    yield f"({1000 * samples / rate:g} ms), from what was said until then, of which it keeps {state:,} numbers:"
+    yield from ("", "```python", "import numpy, onnxruntime", "")
+    yield f'session = onnxruntime.InferenceSession("{stem}{STEP}")'
+    yield f'state = numpy.zeros((1, {state}), "float32")'
+    yield f"for pcm in microphone:  # float32 [1, {samples}], or a multiple"
+    yield '    adv, state = session.run(None, {"pcm": pcm, "state": state})  # [1, tokens, 3]'
+    yield "```"
 
 
 def _how_well(described: Mapping[str, Any], result: Mapping[str, Any] | None) -> Iterator[str]:

@@ -162,6 +162,15 @@ class Wav2SmallStream(Wav2Small):
         return self.head(above / below), State(level, fine, seen[:, :, -1:], coarse, sums[..., -1:])
 
 
+def is_causal(student: nn.Module) -> bool:
+    """Whether it can answer token by token.
+
+    >>> is_causal(Wav2SmallStream()), is_causal(Wav2Small())
+    (True, False)
+    """
+    return isinstance(student, Wav2SmallStream)
+
+
 def _onward(blocks: nn.ModuleList, x: Tensor, kept: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """x [batch, channels, time, mels] through the blocks, behind what each saw last; and what each has seen last."""
     last = []

@@ -196,11 +196,11 @@ def _over_time(graph: Graph, values: str, scores: str, forgetting: float) -> str
     over time faster than a sum over that axis. Scores are cut off before the exponential, which neither overflows nor
     is zero for a whole clip: a trained student's largest score of a clip is near zero; weights that are cut off are
     then 1e-26 of the whole."""
-    scores = cut_off(graph, scores)
+    kept = cut_off(graph, scores)
     if forgetting:
         less = ramp(graph, graph("Shape", scores, start=1, end=2), forgetting)
-        scores = graph("Sub", scores, graph("Unsqueeze", less, graph.integers(1)))
-    weights = graph("Exp", scores)
+        kept = graph("Sub", kept, graph("Unsqueeze", less, graph.integers(1)))
+    weights = graph("Exp", kept)
     row = graph("Concat", graph.integers(1), graph("Shape", scores, start=1, end=2), axis=0)
     ones = graph("ConstantOfShape", row, value=numpy_helper.from_array(np.ones(1, np.float32)))
     return graph("Div", graph("MatMul", ones, graph("Mul", values, weights)), graph("MatMul", ones, weights))
