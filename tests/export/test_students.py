@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from distill.errors import DistillError
+from distill.files import sha256_of
+from distill.pretrained import STEP
+from distill.streaming import Stream
 from distill.student import Student
 from export.exporting import export
 from export.making import PRECISIONS
 from students.catalogue import STUDENTS, build
+from students.streaming import TOKEN, is_causal
 
 #: One of each kind is quick; the others take their time.
-QUICK = ("wav2small-lite", "wav2small-17k", "mobilenetv4-small")
+QUICK = ("wav2small-lite", "wav2small-stream", "wav2small-17k", "mobilenetv4-small")
 
 #: After minutes of real speech it holds (off by 0.13, CCC 0.98); after a dozen steps its weights do not fit 8 bits.
 UNTAUGHT = pytest.mark.xfail(reason="a dozen steps teach it too little", raises=DistillError, strict=True)
@@ -34,7 +38,8 @@ OTHERS = [pytest.param(name, marks=_marks(name)) for name in STUDENTS if name !=
 def test_the_ladder_holds_to_int8(name, trained_as, tmp_path):
     run, path = trained_as(name), tmp_path / "s.onnx"
     told = export(run, output=path, int8=True)
-    assert [(rung["rung"], rung["passed"]) for rung in told["ladder"]] == HOLDS
+    steps = [("onnx int8 step", True)] * is_causal(build(name))
+    assert [(rung["rung"], rung["passed"]) for rung in told["ladder"]] == HOLDS + steps
     assert told["ladder"][-1]["max_abs"] > 1e-5, "off by nothing at all, it would not be quantised"
     assert told["precision"] == Student(path).card.precision
     assert told["precision"] in [PRECISIONS[bits] for bits in build(name).quantisation.activation_bits]
@@ -50,3 +55,29 @@ def _answers_at_any_length(path: Path) -> None:
     student, rng = Student(path), np.random.default_rng(0)
     for batch, samples in ((3, 4000), (1, 960_000)):
         assert np.isfinite(student(rng.standard_normal((batch, samples)).astype(np.float32))).all()
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_causal_student_has_a_second_file_that_listens(int8, trained_as, tmp_path):
+    path, samples = tmp_path / "s.onnx", 20_011
+    told = export(trained_as("wav2small-stream"), output=path, int8=int8)
+    assert [rung["rung"] for rung in told["ladder"]][-1] == ("onnx int8 step" if int8 else "onnx step")
+    step, stream, student = path.with_suffix(STEP), Stream(path), Student(path)
+    made = {"bytes": step.stat().st_size, "sha256": sha256_of(step)}
+    assert told["step"] == {**made, "token_samples": TOKEN, "state": stream.state_bytes // 4}
+    pcm = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * np.linspace(0.01, 0.3, samples)
+    answers = [answer for start in range(0, samples, 777) for answer in stream.push(pcm[start : start + 777])]
+    assert [round(seconds, 6) for seconds, _ in answers] == [round(0.032 * number, 6) for number in range(1, 40)]
+    for seconds, adv in answers:
+        assert np.abs(adv - student(pcm[None, : round(seconds * 16_000)])[0]).max() < 1e-4
+    assert f"`s{STEP}` ({step.stat().st_size:,} bytes)" in (tmp_path / "README.md").read_text()
+
+
+def test_the_second_file_goes_with_the_student_it_belongs_to(trained_as, tmp_path):
+    """Another student in the place of a causal one has nothing beside it that is not its own."""
+    path = tmp_path / "s.onnx"
+    export(trained_as("wav2small-stream"), output=path)
+    export(trained_as("wav2small-lite"), output=path)
+    assert not path.with_suffix(STEP).exists()
+    with pytest.raises(DistillError, match=r"s\.onnx: answers whole clips; live answers need a causal student"):
+        Stream(path)

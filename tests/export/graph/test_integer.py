@@ -18,7 +18,7 @@ from export.graph.vgg import float_graph
 from students.catalogue import build
 from students.quantised import QuantisedVgg, layers_of
 
-LAYOUTS = ("wav2small", "wav2small-lite", "wav2small-17k")
+LAYOUTS = ("wav2small", "wav2small-lite", "wav2small-stream", "wav2small-17k")
 
 
 def noise(batch: int, seconds: float) -> np.ndarray:
