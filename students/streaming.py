@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from distill.audio import SAMPLING_RATE
 from students.frontend import VARIANCE_FLOOR, Count, FoldedLogMel
-from students.wav2small import CHANNELS, SCORES, Pads, Wav2Small, convolved
+from students.wav2small import CHANNELS, SCORES, ConvBlock, Pads, Wav2Small, convolved
 
 #: Samples of a frame, frames of a token, and so samples from one answer to the next.
 FRAME, TOGETHER = 256, 2
@@ -130,6 +130,7 @@ class Wav2SmallStream(Wav2Small):
 
     pads: Pads = (2, 0)
     forgetting = POOLING_FORGETTING
+    level: RunningLevel
 
     def __init__(self) -> None:
         super().__init__(FoldedLogMel(n_fft=FRAME), RunningLevel())
@@ -141,10 +142,12 @@ class Wav2SmallStream(Wav2Small):
     def start(self, batch: int = 1) -> State:
         """Before anything was heard."""
         mels, bands, width = self.frontend.mels, self.bands, self.head.in_features
-        seen = [torch.zeros(batch, block.conv.in_channels, self.pads[0], mels) for block in self.fine]
-        coarse = [torch.zeros(batch, CHANNELS, self.pads[0], bands) for _ in self.coarse]
+        fine, coarse = (
+            [torch.zeros(batch, block.conv.in_channels, self.pads[0], size) for block in _blocks(blocks)]
+            for blocks, size in ((self.fine, mels), (self.coarse, bands))
+        )
         pool = torch.zeros(batch, CHANNELS, 1, mels)
-        return State(torch.zeros(batch, 2, 1), seen, pool, coarse, torch.zeros(batch, 2 * width, 1))
+        return State(torch.zeros(batch, 2, 1), fine, pool, coarse, torch.zeros(batch, 2 * width, 1))
 
     @torch.inference_mode()
     def step(self, pcm: Tensor, state: State) -> tuple[Tensor, State]:
@@ -171,10 +174,14 @@ def is_causal(student: nn.Module) -> bool:
     return isinstance(student, Wav2SmallStream)
 
 
+def _blocks(blocks: nn.ModuleList) -> list[ConvBlock]:
+    return [block for block in blocks if isinstance(block, ConvBlock)]
+
+
 def _onward(blocks: nn.ModuleList, x: Tensor, kept: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """x [batch, channels, time, mels] through the blocks, behind what each saw last; and what each has seen last."""
     last = []
-    for block, before in zip(blocks, kept, strict=True):
+    for block, before in zip(_blocks(blocks), kept, strict=True):
         seen = torch.cat([before, x], 2)
         last.append(seen[:, :, -before.shape[2] :])
         x = torch.relu(block.norm(convolved(seen, block.conv.weight, (0, 0))))

@@ -174,8 +174,8 @@ def _pooled(graph: Graph, network: QuantisedVgg, x: str, weights: dict[str, str]
         for name in ("lin", "sof")
     )  # fmt: skip
     if memory.carries:
-        by_rows = (graph("Transpose", tensor, perm=[0, 2, 1]) for tensor in (values, scores))
-        return token_by_token(graph, *by_rows, network.rows, network.forgetting, memory)
+        values, scores = (graph("Transpose", tensor, perm=[0, 2, 1]) for tensor in (values, scores))
+        return token_by_token(graph, values, scores, network.rows, network.forgetting, memory)
     pooled = _over_time(graph, values, scores, network.forgetting)
     if network.whole:
         return graph("Squeeze", pooled, graph.integers(1))
