@@ -4,10 +4,9 @@ Four things of `wav2small-lite` look ahead or at the whole clip, and are made ot
 samples (16 ms) that do not overlap, and tokens j of two frames (32 ms):
 
 - Level. e_t is the variance of frame t alone. Two sums forget alike, A_t = a A_(t-1) + e_t^2 and
-  B_t = a B_(t-1) + e_t, with a = exp(-16 ms / LEVEL_SECONDS); the level is (A_t + FLOOR * FEW) / (B_t + FEW),
-  FLOOR = `VARIANCE_FLOOR`: the mean power so far, weighted by power. It holds through a pause, silence before speech
-  adds nothing to it, a gain moves nothing but the level itself. Frame t, less its own mean, is divided by
-  sqrt(level + FLOOR).
+  B_t = a B_(t-1) + e_t, with a = exp(-16 ms / LEVEL_SECONDS); the level is (A_t + LEVEL_FLOOR^2) / (B_t + LEVEL_FLOOR):
+  the mean power so far, weighted by power. It holds through a pause, silence before speech adds nothing to it, a gain
+  moves nothing but the level itself. Frame t, less its own mean, is divided by sqrt(level + LEVEL_FLOOR).
 - Convolutions see a frame and the two before it; before the clip stands zero, the first layer's and every other's.
 - Max-pool: token j sees frames 2j - 1, 2j, 2j + 1. A frame that does not fill a token waits.
 - Pooling: N_j = b N_(j-1) + exp(s_j) v_j and D_j = b D_(j-1) + exp(s_j), with s = sof(x) cut off at +-SCORES,
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.audio import SAMPLING_RATE
-from students.frontend import VARIANCE_FLOOR, Count, FoldedLogMel
+from students.frontend import Count, FoldedLogMel
 from students.wav2small import CHANNELS, SCORES, ConvBlock, Pads, Wav2Small, convolved
 
 #: Samples of a frame, frames of a token, and so samples from one answer to the next.
@@ -41,8 +40,8 @@ LEVEL_SECONDS, POOLING_SECONDS = 5.0, 5.0
 LEVEL_FORGETTING = FRAME / SAMPLING_RATE / LEVEL_SECONDS
 POOLING_FORGETTING = TOKEN / SAMPLING_RATE / POOLING_SECONDS
 
-#: Power that the level begins with, at the floor: a clip that begins with digital silence has a level as well.
-FEW = 1e-9
+#: Power of what rounding to 16 bits leaves; what is no louder has no level.
+LEVEL_FLOOR = 2.0**-30 / 12
 
 #: Frames that are summed in one product. A clip is summed in blocks, and these again: two small products instead of
 #: one as large as the clip is long, squared, and no power of a that float32 could not hold.
@@ -101,8 +100,8 @@ class RunningLevel(nn.Module):
             centred = framed - framed.mean(-1, keepdim=True)
             power = (centred * centred).mean(-1)
             sums = running_sums(torch.stack([power * power, power], 1), LEVEL_FORGETTING, before)
-            level = (sums[:, 0] + VARIANCE_FLOOR * FEW) / (sums[:, 1] + FEW)
-            return (centred / torch.sqrt(level + VARIANCE_FLOOR)[..., None]).flatten(1), sums[..., -1:]
+            level = (sums[:, 0] + LEVEL_FLOOR**2) / (sums[:, 1] + LEVEL_FLOOR)
+            return (centred / torch.sqrt(level + LEVEL_FLOOR)[..., None]).flatten(1), sums[..., -1:]
 
 
 class State(NamedTuple):

@@ -16,7 +16,7 @@ from distill.student import INPUT
 from export.graph.memory import WholeClip
 from export.graph.writer import Graph
 from students.frontend import POWER_FLOOR, VARIANCE_FLOOR, FoldedLogMel, LogMel, mel_edges
-from students.streaming import FEW, FRAME, LEVEL_FORGETTING, TOKEN, RunningLevel
+from students.streaming import FRAME, LEVEL_FLOOR, LEVEL_FORGETTING, TOKEN, RunningLevel
 
 
 def levelled(graph: Graph, level: nn.Module, memory: WholeClip) -> str:
@@ -34,8 +34,8 @@ def _by_running_level(graph: Graph, memory: WholeClip) -> str:
     power = graph("Transpose", graph("ReduceMean", graph("Mul", centred, centred), axes=[2]), perm=[0, 2, 1])
     sums = memory.running_sums(graph, graph("Concat", graph("Mul", power, power), power, axis=1), 2, LEVEL_FORGETTING)
     above, below = graph.split(sums, 2, axis=1)
-    few, floor = graph.number(FEW, "front_end"), graph.number(VARIANCE_FLOOR, "front_end")
-    level = graph("Div", graph("Add", above, graph.number(VARIANCE_FLOOR * FEW, "front_end")), graph("Add", below, few))
+    floor, squared = graph.number(LEVEL_FLOOR, "front_end"), graph.number(LEVEL_FLOOR**2, "front_end")
+    level = graph("Div", graph("Add", above, squared), graph("Add", below, floor))
     scale = graph("Transpose", graph("Sqrt", graph("Add", level, floor)), perm=[0, 2, 1])
     return graph("Reshape", graph("Div", centred, scale), graph.integers(0, 1, -1))
 
