@@ -34,8 +34,8 @@ LIMITS = {
     "onnx float": Limit(max_abs=1e-3, ccc=0.9999),
     "onnx folded": Limit(max_abs=1e-3, ccc=0.9999),
     "onnx int8": Limit(max_abs=0.15, ccc=0.98),
-    "onnx step": Limit(max_abs=1e-4, ccc=0.9999),
-    "onnx int8 step": Limit(max_abs=0.15, ccc=0.98),
+    "step": Limit(max_abs=1e-4, ccc=0.9999),
+    "step int8": Limit(max_abs=0.15, ccc=0.98),
     "tflite": Limit(max_abs=1e-3, ccc=0.9999),
     "tflite int8": Limit(max_abs=0.15, ccc=0.98),
 }

@@ -46,8 +46,8 @@ def make_step(made: Made, ladder: Ladder) -> Step | None:
     onnx.save(made.step, path)
     write_metadata(path, {**made.data, TOKEN_SAMPLES: TOKEN})
     stream = Stream(path)
-    rung = ladder.rung(f"{made.rung.rung.replace(' folded', '')} step", stream_answer(stream))
-    return Step(path, stream.state_bytes // 4, rung)
+    name = "step int8" if made.rung.rung == "onnx int8" else "step"
+    return Step(path, stream.state_bytes // 4, ladder.rung(name, stream_answer(stream)))
 
 
 def stream_answer(stream: Stream) -> Answer:

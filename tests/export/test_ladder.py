@@ -37,7 +37,7 @@ def test_the_limits_are_those_that_were_promised():
     exact, rounded = (0.001, 0.9999), (0.15, 0.98)
     assert told == {
         "onnx float": exact, "onnx folded": exact, "onnx int8": rounded, "tflite": exact, "tflite int8": rounded,
-        "onnx step": (0.0001, 0.9999), "onnx int8 step": rounded,
+        "step": (0.0001, 0.9999), "step int8": rounded,
     }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ OTHERS = [pytest.param(name, marks=_marks(name)) for name in STUDENTS if name !=
 def test_the_ladder_holds_to_int8(name, trained_as, tmp_path):
     run, path = trained_as(name), tmp_path / "s.onnx"
     told = export(run, output=path, int8=True)
-    steps = [("onnx int8 step", True)] * is_causal(build(name))
+    steps = [("step int8", True)] * is_causal(build(name))
     assert [(rung["rung"], rung["passed"]) for rung in told["ladder"]] == HOLDS + steps
     assert told["ladder"][-1]["max_abs"] > 1e-5, "off by nothing at all, it would not be quantised"
     assert told["precision"] == Student(path).card.precision
@@ -61,7 +61,7 @@ def _answers_at_any_length(path: Path) -> None:
 def test_a_causal_student_has_a_second_file_that_listens(int8, trained_as, tmp_path):
     path, samples = tmp_path / "s.onnx", 20_011
     told = export(trained_as("wav2small-stream"), output=path, int8=int8)
-    assert [rung["rung"] for rung in told["ladder"]][-1] == ("onnx int8 step" if int8 else "onnx step")
+    assert [rung["rung"] for rung in told["ladder"]][-1] == ("step int8" if int8 else "step")
     step, stream, student = path.with_suffix(STEP), Stream(path), Student(path)
     made = {"bytes": step.stat().st_size, "sha256": sha256_of(step)}
     assert told["step"] == {**made, "token_samples": TOKEN, "state": stream.state_bytes // 4}
