@@ -68,7 +68,10 @@ def loaders(wanted: int | None) -> int:
 
 
 def share_cores(workers: int) -> None:
-    """Leave a core to each process that prepares batches: OpenMP threads that wait for a busy core stop one another."""
+    """Leave a core to each process that prepares batches: OpenMP threads that wait for a busy core stop one another.
+    Somebody who says how many there are to be (OMP_NUM_THREADS) is obeyed, as on a machine that others use as well."""
+    if launched().local_count == 1 and os.environ.get("OMP_NUM_THREADS"):
+        return  # torch has read it; torchrun sets it to 1 unasked
     torch.set_num_threads(max(1, _cores() - workers))
 
 

@@ -86,6 +86,20 @@ def test_cores_are_shared_by_the_processes_of_a_machine(
     monkeypatch.setattr(device.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(device, "launched", lambda: Launched(local_count=processes))
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert loaders(None) == workers and loaders(0) == 0 and loaders(3) == 3
     share_cores(loaders(None))
     assert taken == [threads]
+
+
+@pytest.mark.parametrize(("processes", "taken"), [(1, []), (2, [4])])
+def test_a_number_of_threads_that_somebody_gave_stays(
+    monkeypatch: pytest.MonkeyPatch, processes: int, taken: list[int]
+) -> None:
+    set_to: list[int] = []
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # torchrun says that to several processes, unasked
+    monkeypatch.setattr(device.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(device, "launched", lambda: Launched(local_count=processes))
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
+    share_cores(0)
+    assert set_to == taken
