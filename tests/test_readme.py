@@ -79,7 +79,7 @@ AGREEMENTS = {"teacher": "the teacher", "human": "human ratings"}
         ("teacher `prosody` against human ratings", "wav2small/teacher-human.json"),
         *(
             (f"`{student}`, {precision}, against {whom}", f"{student}/{precision}-{against}.json")
-            for student in ("wav2small", "wav2small-lite")
+            for student in ("wav2small", "wav2small-lite", "wav2small-stream")
             for precision in ("float", "int8")
             for against, whom in AGREEMENTS.items()
         ),
