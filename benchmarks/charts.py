@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import plots
-from benchmarks.plots import Bar, Frame, Scale
 from benchmarks.tables import confidence, headline_length, labels, spread
 from benchmarks.units import count, hundredths, size
+from distill import plots
 from distill.annotation import AXES
+from distill.plots import Bar, Frame, Scale
 
 #: All pictures are as wide as this and shrink with the page (px).
 WIDTH = 880.0

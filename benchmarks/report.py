@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks import charts, tables
 from benchmarks.tables import Table
 from benchmarks.units import NOTHING, significant, whole
+from distill.page import page
 
 Record = dict[str, Any]
 
@@ -26,31 +26,13 @@ class Section:
 
 def render(record: Record) -> str:
     """The page report.html: one file, no scripts, no network. record: what benchmark.json holds."""
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    body = "\n".join(_section(section) for section in sections(record))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{html.escape(_title(record))}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header>
-<p class="kicker">distill benchmark</p>
-<h1>{html.escape(_title(record))}</h1>
-<p class="lead">{html.escape(where(record))}</p>
-</header>
-{body}
-<footer>Drawn from <code>benchmark.json</code> beside this page, which holds every number in full.</footer>
-</main>
-</body>
-</html>
-"""
+    return page(
+        _title(record),
+        "\n".join(_section(section) for section in sections(record)),
+        kicker="distill benchmark",
+        lead=where(record),
+        footer="Drawn from <code>benchmark.json</code> beside this page, which holds every number in full.",
+    )
 
 
 def markdown(record: Record) -> str:

@@ -281,7 +281,7 @@ def test_the_wheel_holds_the_rooms_and_their_data_and_no_tests(tmp_path: Path) -
     names = zipfile.ZipFile(wheel).namelist()
     rooms = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert rooms == {"distill", "teacher", "students", "export", "benchmarks"}
-    data = ["teacher/prosody/weights/prosody.npz", "teacher/prosody/weights/prosody.json", "benchmarks/report.css"]
+    data = ["teacher/prosody/weights/prosody.npz", "teacher/prosody/weights/prosody.json", "distill/page.css"]
     assert not set(data) - set(names)
     code = "import sys, distill.cli; assert sys.argv[1] in distill.cli.__file__; distill.cli.main(['label', '--help'])"
     run = [sys.executable, "-c", code, str(wheel)]

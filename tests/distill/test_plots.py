@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.plots import (
+from distill.plots import (
     SERIES,
     Bar,
     Frame,
