@@ -3,7 +3,6 @@ ablate, demo."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ from distill.options import (
     student_option,
     where_option,
 )
-from distill.pretrained import DEFAULT, shipped
-from distill.progress import say
+from distill.pretrained import DEFAULT
 
 
 @click.command()
-@click.argument("source", metavar="CLIP")
+@click.argument("clips", metavar="CLIP...", nargs=-1, required=True)
 @student_option
 @click.option("--window", type=click.FloatRange(0, min_open=True), help="Answer windows of this many seconds.")
 @click.option("--hop", type=click.FloatRange(0, min_open=True), help="Seconds from one window to the next.")
@@ -33,45 +31,45 @@ from distill.progress import say
     "--rate", "sampling_rate", type=click.IntRange(1000), default=16000, show_default=True,
     help="Sampling rate of raw PCM in Hz.",
 )  # fmt: skip
+@click.option("--words", is_flag=True, help="Add the nearest emotion words: a mapping of the numbers, no classifier.")
+@click.option("--plot", type=existing, metavar="FILE.html", help="Page to write, with the curves over time.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
-def predict(source: str, student: str | None, as_json: bool, **options: Any) -> None:
-    """Answer arousal, dominance, valence of CLIP: a recording, or '-' for raw 16-bit mono PCM on standard input.
+def predict(
+    clips: tuple[str, ...], student: str | None, words: bool, plot: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Answer arousal, dominance, valence of each CLIP: a recording, a folder of them, or '-' for raw 16-bit mono PCM
+    on standard input.
 
-    By default the student `wav2small` answers, which comes with distill; standard error says what it is.
+    By default the student `wav2small` answers, which comes with distill; standard error says what it is. The exit code
+    is 1 where a recording has no answer. docs/predicting.md says how words and plot come about.
 
     \b
     Example:
       distill predict clip.wav
-      distill predict clip.wav --student student.onnx
+      distill predict recordings/ --student student.onnx --json
+      distill predict meeting.wav --window 5 --hop 1 --words --plot meeting.html
+      arecord -f S16_LE -r 16000 -c 1 | distill predict - --window 3 --hop 0.5
     """
-    from distill.prediction import predict as run
+    from distill.answers import Answers
+    from distill.curves import reject_no_page, write_curves
+    from distill.prediction import STREAM, predict_each, recordings
     from distill.student import Student
 
-    answering = Student(student or DEFAULT)
-    ours, answered = answering.path in shipped().values(), 0
-    heard = sys.stdin.buffer if source == "-" else Path(source)
-    for number, prediction in enumerate(run(heard, student=answering, **options)):
-        if ours and number == 0:
-            say(answering.card.introduction())
-        row = prediction.as_dict()
-        click.echo(json.dumps(row, ensure_ascii=False) if as_json else _answered(row))
-        answered += prediction.warning is None
-    if not answered:
-        raise SystemExit(1)
-
-
-def _answered(row: dict[str, Any]) -> str:
-    from distill.annotation import AXES
-
-    at = f"{row['file']} {row['start']:.2f}-{row['end']:.2f} s: "
-    if row["warning"]:
-        return f"{at}no answer ({row['warning']})"
-    return at + "  ".join(_axis(row, axis) for axis in AXES)
-
-
-def _axis(row: dict[str, Any], axis: str) -> str:
-    value = "-" if row[axis] is None else f"{row[axis]:.3f}"
-    return f"{axis} {value}{' (derived)' if axis in row['derived'] else ''}"
+    sources = recordings(clips)
+    if plot is not None:
+        reject_no_page(plot)
+    answers = Answers(sources, Student(student or DEFAULT), words=words, as_json=as_json)
+    stopped = False
+    try:
+        for found in predict_each(sources, sys.stdin.buffer, student=answers.student, **options):
+            answers.add(found)
+    except KeyboardInterrupt:  # how one ends a stream
+        stopped = True
+    if plot is not None and answers.rows:
+        write_curves(plot, answers.rows, answers.student.card)
+    if stopped:
+        raise SystemExit(130 if STREAM not in sources else 0 if answers.rows else 1)
+    answers.reject_lacking()
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +13,7 @@ from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE, read, reject_unusable, seconds_of, to_mono_16k, windows
 from distill.errors import AudioError, DistillError
 from distill.pretrained import DEFAULT
+from distill.sources.manifest import Failure, audio_files
 from distill.student import Student
 
 #: A recording that is longer than this is answered window by window (seconds).
@@ -20,6 +21,12 @@ LONGEST_SECONDS = 30.0
 
 #: Windows nearer to each other than this would be nearly the same audio (seconds).
 SHORTEST_HOP = 0.01
+
+#: The name of the stream among recordings, and in its answers.
+STREAM = "-"
+
+#: Bytes of a stream that are read at most at once.
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,48 @@ def predict(
         AudioError: the recording cannot be read. DistillError: the student cannot, or windows that cannot be.
     """
     model = student if isinstance(student, Student) else Student(student)
-    window = LONGEST_SECONDS if window is None else window
-    hop = window if hop is None else hop
-    _check_windows(window, hop, model)
+    window, hop = _windows(window, hop, model)
     if isinstance(source, (str, Path)):
         yield from _of_file(Path(source), model, window, hop)
     else:
         yield from _of_stream(source, model, window, hop, sampling_rate)
+
+
+def recordings(clips: Iterable[str | Path]) -> list[str]:
+    """Recordings as they are named, and of a folder those that are in it, by their paths, sorted.
+
+    >>> recordings(["b.wav", "a.wav"])
+    ['b.wav', 'a.wav']
+
+    Raises:
+        DistillError: a folder without recordings.
+    """
+    return [name for clip in clips for name in ([str(clip)] if not Path(clip).is_dir() else _within(Path(clip)))]
+
+
+def predict_each(
+    sources: Iterable[str], stream: BinaryIO, *, student: Student | Path | str = DEFAULT, **options: Any
+) -> Iterator[Prediction | Failure]:
+    """The answers to several recordings, one after the other; one that cannot be read is a Failure, and the rest go on.
+
+    sources: paths, or "-" for `stream`. options: of `predict`.
+
+    Raises:
+        DistillError: the student cannot be read, or windows that cannot be.
+    """
+    model = student if isinstance(student, Student) else Student(student)
+    for source in sources:
+        try:
+            yield from predict(stream if source == STREAM else source, student=model, **options)
+        except AudioError as error:
+            yield Failure(source, str(error).removeprefix(f"{source}: "))
+
+
+def _within(folder: Path) -> list[str]:
+    found = [str(folder / name) for name in audio_files(folder)]
+    if not found:
+        raise DistillError(f"{folder}: no recordings in this folder")
+    return found
 
 
 def answer(student: Student, signal: np.ndarray) -> tuple[np.ndarray, str | None]:
@@ -84,11 +126,17 @@ def answer(student: Student, signal: np.ndarray) -> tuple[np.ndarray, str | None
     return student(signal[None])[0], None
 
 
-def _check_windows(window: float, hop: float, student: Student) -> None:
+def _windows(window: float | None, hop: float | None, student: Student) -> tuple[float, float]:
+    """Length and distance of the windows in seconds, checked."""
+    if hop is not None and window is None:
+        raise DistillError(f"--hop {hop:g}: says how far windows are apart, and needs --window")
+    window = LONGEST_SECONDS if window is None else window
+    hop = window if hop is None else hop
     if not window >= student.card.shortest_seconds:
         raise DistillError(f"--window {window:g}: the student needs at least {student.card.shortest_seconds:g} s")
     if not SHORTEST_HOP <= hop <= window:
         raise DistillError(f"--hop {hop:g}: must be at least {SHORTEST_HOP:g} s and at most the window of {window:g} s")
+    return window, hop
 
 
 def _of_file(path: Path, student: Student, window: float, hop: float) -> Iterator[Prediction]:
@@ -101,21 +149,24 @@ def _of_file(path: Path, student: Student, window: float, hop: float) -> Iterato
 
 def _of_stream(stream: BinaryIO, student: Student, window: float, hop: float, rate: int) -> Iterator[Prediction]:
     """The windows that `distill.audio.windows` cuts, each as soon as it is heard; at most one window is held."""
-    held, at, done, index = np.zeros(0, np.int16), 0, 0, 0  # `held` begins at sample `at`, answers reach to `done`
+    heard, at, done, index = bytearray(), 0, 0, 0  # `heard` begins at sample `at`, answers reach to `done`
     first, last = _window(index, window, hop, rate)
     for block in _blocks(stream):
-        held = np.concatenate([held, block])
-        while at + len(held) >= last:
-            yield _prediction("-", first / rate, student, _of_pcm(held[first - at : last - at], rate))
+        heard += block
+        while at + len(heard) // 2 >= last:
+            yield _prediction(STREAM, first / rate, student, _of_pcm(heard[2 * (first - at) : 2 * (last - at)], rate))
             done, index = last, index + 1
             first, last = _window(index, window, hop, rate)
-        past = max(min(first, at + len(held) - round(window * rate)) - at, 0)
-        held, at = held[past:], at + past
-    end = at + len(held)
+        past = max(min(first, at + len(heard) // 2 - round(window * rate)) - at, 0)
+        del heard[: 2 * past]
+        at += past
+    if len(heard) % 2:
+        raise AudioError("standard input ends in half a sample; it takes raw 16-bit little-endian mono PCM")
+    end = at + len(heard) // 2
     # What is left over is new only where it goes past the last window, which is then moved back to end with it.
     if done == 0 or end - done > 1e-3 * rate:
         first = max(end - round(window * rate), 0)
-        yield _prediction("-", round(first / rate, 6), student, _of_pcm(held[first - at :], rate))
+        yield _prediction(STREAM, round(first / rate, 6), student, _of_pcm(heard[2 * (first - at) :], rate))
 
 
 def _window(index: int, window: float, hop: float, rate: int) -> tuple[int, int]:
@@ -124,19 +175,15 @@ def _window(index: int, window: float, hop: float, rate: int) -> tuple[int, int]
     return round(start * rate), round(round(start + window, 6) * rate)
 
 
-def _blocks(stream: BinaryIO, size: int = 1 << 16) -> Iterator[np.ndarray]:
-    rest = b""
-    while data := stream.read(size):
-        data = rest + data
-        whole = len(data) // 2 * 2
-        rest = data[whole:]
-        yield np.frombuffer(data[:whole], "<i2")
-    if rest:
-        raise AudioError("standard input ends in half a sample; it takes raw 16-bit little-endian mono PCM")
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """What a stream gives, as it comes: a reader that waits for whole blocks would answer late."""
+    read = getattr(stream, "read1", stream.read)
+    while block := read(_BLOCK):
+        yield block
 
 
-def _of_pcm(pcm: np.ndarray, rate: int) -> np.ndarray:
-    return to_mono_16k(pcm.astype(np.float32) / 32768, rate)
+def _of_pcm(pcm: bytearray, rate: int) -> np.ndarray:
+    return to_mono_16k(np.frombuffer(pcm, "<i2").astype(np.float32) / 32768, rate)
 
 
 def _prediction(file: str, start: float, student: Student, signal: np.ndarray) -> Prediction:

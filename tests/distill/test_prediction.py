@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +20,7 @@ import soundfile
 from onnx import TensorProto, helper
 
 from distill.audio import SAMPLING_RATE
+from distill.emotionwords import nearest_words
 from distill.errors import AudioError, DistillError
 from distill.prediction import predict
 from distill.student import Student
@@ -99,6 +101,25 @@ def test_a_stream_is_answered_while_it_runs(student: Student, clip: Path) -> Non
     assert first.end == 1.0 and stream.tell() < 200_000
 
 
+class Talking(io.RawIOBase):
+    """A stream of somebody who talks on: a reader that asks for more than was said so far would wait for ever."""
+
+    def __init__(self, said: bytes) -> None:
+        self.said = io.BytesIO(said)
+
+    def read1(self, size: int = -1) -> bytes:
+        return self.said.read(min(size, 1600)) or pytest.fail("waits for what nobody has said")
+
+    def read(self, size: int = -1) -> bytes:
+        return pytest.fail("waits for a whole block")
+
+
+def test_a_stream_is_answered_by_what_is_there(student: Student, clip: Path) -> None:
+    stream = Talking(pcm_of(clip)[: 2 * 3 * SAMPLING_RATE])
+    answers = predict(stream, student=student, window=2.0, hop=0.5)  # type: ignore[arg-type]
+    assert [next(answers).end for _ in range(3)] == [2.0, 2.5, 3.0]
+
+
 def test_half_a_sample_at_the_end_is_refused(student: Student, clip: Path) -> None:
     with pytest.raises(AudioError, match="half a sample"):
         list(predict(io.BytesIO(pcm_of(clip) + b"\0"), student=student))
@@ -146,8 +167,11 @@ def test_two_hours_are_answered_window_by_window(student: Student, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "options",
-    [{"window": 0.1}, {"window": 2.0, "hop": 3.0}, {"hop": 0.0}, {"hop": -1.0}, {"window": math.nan}, {"hop": 1e-9}],
-)
+    [
+        {"window": 0.1}, {"window": 2.0, "hop": 3.0}, {"window": 2.0, "hop": 0.0}, {"window": 2.0, "hop": -1.0},
+        {"window": math.nan}, {"window": 2.0, "hop": 1e-9}, {"hop": 0.5},
+    ],
+)  # fmt: skip
 def test_windows_that_cannot_be_are_refused(student: Student, clip: Path, options: dict[str, float]) -> None:
     for source in (clip, io.BytesIO(pcm_of(clip))):
         with pytest.raises(DistillError, match=r"--(window|hop)"):
@@ -201,6 +225,62 @@ def test_the_command_reads_a_stream(student: Student, clip: Path) -> None:
     done = subprocess.run(command, input=pcm_of(clip), capture_output=True)
     (row,) = predict(clip, student=student)
     assert json.loads(done.stdout) == {**row.as_dict(), "file": "-"}
+
+
+def test_a_line_is_printed_while_the_stream_runs_and_an_interruption_ends_it(student: Student, clip: Path) -> None:
+    options = ["--student", str(student.path), "--window", "2", "--hop", "0.5"]
+    command = [sys.executable, "-m", "distill", "predict", "-", *options]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as talk:
+        assert talk.stdin is not None and talk.stdout is not None and talk.stderr is not None
+        talk.stdin.write(pcm_of(clip)[: 2 * round(2.6 * SAMPLING_RATE)])
+        talk.stdin.flush()
+        assert [talk.stdout.readline()[:14] for _ in range(2)] == [b"- 0.00-2.00 s:", b"- 0.50-2.50 s:"]
+        talk.send_signal(signal.SIGINT)
+        assert (talk.wait(30), talk.stdout.read(), talk.stderr.read()) == (0, b"", b"")
+
+
+def test_the_command_answers_folders_and_names_what_it_cannot(
+    distill: Command, student: Student, corpus: Path, tmp_path: Path
+) -> None:
+    soundfile.write(corpus / "b" / "silent.wav", np.zeros(16000), SAMPLING_RATE)
+    (corpus / "a" / "broken.wav").write_text("hello")
+    done = distill("predict", corpus, tmp_path / "nowhere.wav", "--student", student.path, "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    heard = ["a/one.wav", "a/two.flac", "b/four.flac", "b/silent.wav", "b/three.wav"]
+    assert [row["file"] for row in rows] == [str(corpus / name) for name in heard]
+    assert [row["warning"] is None for row in rows] == [True, True, True, False, True]
+    named = done.stderr.splitlines()
+    assert named[0].startswith(f"{corpus / 'a/broken.wav'}: not audio") and named[1].endswith(
+        "nowhere.wav: no such file"
+    )
+    assert named[2] == "distill: 3 of 7 recordings have no answer; each is named above" and done.returncode == 1
+
+
+def test_a_folder_without_recordings_is_refused(distill: Command, tmp_path: Path) -> None:
+    done = distill("predict", tmp_path)
+    assert done.returncode == 1 and done.stderr == f"distill: {tmp_path}: no recordings in this folder\n"
+
+
+def test_the_command_says_why_the_only_recording_has_no_answer(distill: Command, tmp_path: Path) -> None:
+    done = distill("predict", tmp_path / "nowhere.wav")
+    assert done.returncode == 1 and done.stderr == f"distill: {tmp_path / 'nowhere.wav'}: no such file\n"
+
+
+def test_the_command_adds_words_and_says_what_they_are(distill: Command, student: Student, clip: Path) -> None:
+    done = distill("predict", clip, "--student", student.path, "--json", "--words")
+    (row,) = (json.loads(line) for line in done.stdout.splitlines())
+    assert row["words"] == nearest_words(row) and list(row) == [*KEYS, "words"]
+    assert "to arousal and valence, as dominance is derived" in done.stderr and "classify nothing" in done.stderr
+    shown = distill("predict", clip, "--student", student.path, "--words").stdout
+    assert shown.endswith("".join(f"{near['word']} ({near['distance']:.2f}), " for near in row["words"])[:-2] + "\n")
+
+
+def test_the_command_draws_a_page(distill: Command, student: Student, clip: Path, tmp_path: Path) -> None:
+    page = tmp_path / "out.html"
+    done = distill("predict", clip, "--student", student.path, "--window", "2", "--plot", page)
+    assert done.returncode == 0 and page.read_text().count("<svg") == 1
+    refused = distill("predict", clip, "--student", student.path, "--plot", tmp_path / "out.png")
+    assert refused.returncode == 1 and refused.stdout == "" and "ends in .html" in refused.stderr
 
 
 def test_the_command_fails_where_nothing_was_answered(distill: Command, student: Student, tmp_path: Path) -> None:
