@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 
 from distill.comparison import as_table
 from distill.demo import CLIPS_EACH, SPEAKERS
+from distill.emotionwords import nearest_words
 from distill.synthesis import write_corpus
 
 REPO = Path(__file__).parent.parent
@@ -52,7 +55,9 @@ def printed(command: str, folder: Path) -> str:
     return done.stdout.rstrip("\n")
 
 
-@pytest.mark.parametrize(("document", "least"), [("README.md", 5), ("docs/evaluation.md", 2)])
+@pytest.mark.parametrize(
+    ("document", "least"), [("README.md", 5), ("docs/evaluation.md", 2), ("docs/predicting.md", 2)]
+)
 def test_commands_print_what_is_shown(folder: Path, document: str, least: int) -> None:
     commands = list(shown((REPO / document).read_text(encoding="utf-8")))
     assert len(commands) >= least
@@ -134,6 +139,46 @@ def student_row(floating: dict[str, Any], integer: dict[str, Any]) -> str:
 def test_the_table_of_the_students_is_the_measured_one() -> None:
     rows, students = student_rows(), (REPO / "docs" / "students.md").read_text(encoding="utf-8")
     assert len(rows) == 6 and all(row in students for row in rows)
+
+
+#: The letter for the category in a clip's name (EMO-DB).
+CATEGORIES = {
+    "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "N": "neutral", "T": "sadness",
+}  # fmt: skip
+
+
+def answered_clips() -> list[dict[str, str]]:
+    with (RESULTS / "wav2small" / "float-human.predictions.csv").open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def words_rows() -> list[str]:
+    """What is nearest to the student's answers and to people's ratings, by what was acted."""
+    clips = answered_clips()
+    rows = ["| acted | clips | nearest to the student's answers | nearest to people's ratings |", "|---|---|---|---|"]
+    for letter, category in CATEGORIES.items():
+        acted = [clip for clip in clips if clip["file"][5] == letter]
+        rows.append(f"| {category} | {len(acted)} | {nearest(acted, '')} | {nearest(acted, 'true_')} |")
+    return rows
+
+
+def nearest(clips: list[dict[str, str]], prefix: str) -> str:
+    sides = [{axis: float(clip[f"{prefix}{axis}"]) for axis in ("arousal", "valence")} for clip in clips]
+    words = [nearest_words({**side, "dominance": None, "derived": []})[0]["word"] for side in sides]
+    return ", ".join(f"{word} {count}" for word, count in Counter(words).most_common(5))
+
+
+def test_the_words_are_those_of_the_measured_answers() -> None:
+    assert "\n".join(words_rows()) in (REPO / "docs" / "predicting.md").read_text(encoding="utf-8")
+    assert "happy" not in next(row for row in words_rows() if row.startswith("| happiness | 10 |"))
+
+
+def test_the_ranges_are_those_of_the_measured_answers() -> None:
+    told = " ".join((REPO / "docs" / "predicting.md").read_text(encoding="utf-8").split())
+    for prefix in ("", "true_"):
+        for axis in ("arousal", "valence"):
+            values = [float(clip[f"{prefix}{axis}"]) for clip in answered_clips()]
+            assert f"{min(values):.2f} and {max(values):.2f}" in told
 
 
 def test_the_table_of_the_ablation_is_the_measured_one() -> None:

@@ -107,7 +107,7 @@ def test_the_edge_needs_no_torch(name: str) -> None:
     ("arguments", "line"),
     [
         (["lable"], "distill: No such command 'lable'"),
-        (["predict"], "distill: Missing argument 'CLIP'. (`distill predict --help` says more)"),
+        (["predict"], "distill: Missing argument 'CLIP...'. (`distill predict --help` says more)"),
         (["label", "a", "-o", "b", "--job", "1"], "distill: No such option"),
         (["label", "a", "-o", "b", "--where", "speaker"], "distill: Invalid value for '--where'"),
         (["predict", "-", "--student", "s.onnx", "--rate", "0"], "distill: Invalid value for '--rate'"),
