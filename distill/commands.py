@@ -112,6 +112,7 @@ def _checked(result: dict[str, Any]) -> str:
     help="Columns of the truth to slice by; snr is estimated if the truth has no such column.",
 )  # fmt: skip
 @click.option("--against", type=existing, help="Other answers to the same clips: how these compare with them.")
+@click.option("--loudness", is_flag=True, help="Compare with what a line from each clip's level would answer, too.")
 @click.option("--robustness", is_flag=True, help="Answer every clip in noise, rooms, codecs and so on, too.")
 @click.option("--noise", type=existing, help="Noise for --robustness: a folder or a pattern [default: synthesised].")
 @click.option("--rir", type=existing, help="Room impulse responses for it, likewise [default: synthesised].")
@@ -145,6 +146,8 @@ def _compared(result: dict[str, Any]) -> str:
             lines += ["", f"{column} {value}: {group['n']} clips", *_scores(group)]
     if "against" in result:
         lines += ["", f"against {result['against']['answers']} on {result['against']['n']} clips", *_shares(result)]
+    if "loudness" in result:
+        lines += ["", f"against loudness alone on {result['loudness']['n']} clips", *_louder(result)]
     if "robustness" in result:
         from distill.evaluation.robustness import as_table
 
@@ -165,6 +168,15 @@ def _shares(result: dict[str, Any]) -> list[str]:
         f"{axis:<10} {share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}] of its CCC "
         f"{result['against']['ccc'][axis]:.3f}"
         for axis, share in result["against"]["ratio"].items()
+    ]
+
+
+def _louder(result: dict[str, Any]) -> list[str]:
+    return [
+        f"{axis:<10} CCC of loudness {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]  "
+        f"better by {gain['value']:.3f} [{gain['low']:.3f}, {gain['high']:.3f}]"
+        for axis, score in result["loudness"]["ccc"].items()
+        for gain in [result["loudness"]["difference"][axis]]
     ]
 
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distill import table
 from distill.annotation import AXES, Annotator
 from distill.errors import AudioError, DistillError
 from distill.evaluation.answering import (
     Answers,
-    Key,
     Model,
     Recordings,
     answers,
     model_of_student,
     model_of_teacher,
 )
+from distill.evaluation.loudness import SPEAKER, against_loudness, level_db
 from distill.evaluation.robustness import Trial
 from distill.evaluation.snr import UNKNOWN, snr_bin
 from distill.evaluation.truth import Rated, look_up, read_rated
-from distill.files import reject_no_json, write_csv, write_json
+from distill.files import reject_no_json, sha256_of, write_csv, write_json
 from distill.metrics import against as against_others
 from distill.metrics import agreement, answered, slices
 from distill.pretrained import DEFAULT
@@ -32,6 +34,9 @@ from distill.student import Student
 
 #: A column that can be sliced by even if the truth has none of this name: it is then estimated from the recordings.
 SNR = "snr"
+
+#: What is found of a recording, beside its SNR.
+LEVEL = "level"
 
 
 def evaluate(
@@ -45,6 +50,7 @@ def evaluate(
     where: Mapping[str, str] | None = None,
     by: Sequence[str] = (),
     against: str | Path | None = None,
+    loudness: bool = False,
     robustness: bool = False,
     noise: str | Path | None = None,
     rir: str | Path | None = None,
@@ -61,12 +67,14 @@ def evaluate(
     as `.predictions.csv`. open_teacher: opens the `teacher` of that name.
 
     against: other answers to the same clips, as predictions: by how much these are better or worse (`metrics.against`).
+    loudness: the same against what a line from a clip's level to the truth would answer (`against_loudness`).
 
     robustness: every clip is answered again under the conditions of `robustness.conditions`; noise, rir: folders of the
     recordings that are used for it, by default noise and rooms are synthesised.
 
-    Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed}, and against and robustness where they
-    were asked for (`Trial.report`); an axis that one side lacks is left out.
+    Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed, asked: who answered, truth: what it was
+    compared with}, and against, loudness and robustness where they were asked for (`Trial.report`); an axis that one
+    side lacks is left out.
 
     Raises:
         DistillError: several of student, teacher and predictions, a truth without axes, ambiguous names, no clip left.
@@ -84,15 +92,20 @@ def evaluate(
     others = None if against is None else read_rated(Path(against))
     _check_columns(rated, by)
     trial = Trial(noise, rir, seed=seed) if robustness else None
+    wanted = _wanted(rated, by, loudness)
     if predictions is not None:
         said = look_up(read_rated(predictions), rated)
     else:
-        describe = snr_bin if SNR in by and not rated.has(SNR) else None
+        describe = partial(_described, wanted) if wanted else None
         said = _asked(_model(student, teacher, open_teacher), Recordings(rated.path, audio), rated, trial, describe)
     _check_answered(said, rated)
-    result = _scored(said, rated, _groups(rated, said, by, audio), seed)
+    heard = said.heard if said.heard or not wanted else _heard(wanted, rated, said, audio)
+    result = _scored(said, rated, _groups(rated, said, by, heard), seed)
+    result |= {"asked": _who(student, teacher, predictions), "truth": _truth(rated, where)}
     if others is not None:
         result["against"] = {"answers": str(against), **_against(others, rated, said, seed)}
+    if loudness:
+        result["loudness"] = _loudness(rated, said, heard, seed)
     if trial is not None:
         result["robustness"] = trial.report(said.adv, rated.adv[said.rows])
     if output is not None:
@@ -135,7 +148,7 @@ def _asked(
     recordings: Recordings,
     rated: Rated,
     trial: Trial | None,
-    describe: Callable[[np.ndarray], str] | None,
+    describe: Callable[[np.ndarray], Mapping[str, Any]] | None,
 ) -> Answers:
     if trial is None:
         return answers(model, recordings, rated.keys, rated.columns, describe=describe)
@@ -152,26 +165,62 @@ def _check_answered(said: Answers, rated: Rated) -> None:
         raise DistillError(f"{rated.path}: has no axis in common with the answers")
 
 
-def _groups(rated: Rated, said: Answers, by: Sequence[str], audio: Path | None) -> dict[str, Sequence[Any]]:
+def _wanted(rated: Rated, by: Sequence[str], loudness: bool) -> dict[str, Callable[[np.ndarray], Any]]:
+    """What has to be found of the recordings themselves."""
+    snr = {SNR: snr_bin} if SNR in by and not rated.has(SNR) else {}
+    return {**snr, **({LEVEL: level_db} if loudness else {})}
+
+
+def _described(wanted: Mapping[str, Callable[[np.ndarray], Any]], signal: np.ndarray) -> dict[str, Any]:
+    return {name: find(signal) for name, find in wanted.items()}
+
+
+def _heard(
+    wanted: Mapping[str, Callable[[np.ndarray], Any]], rated: Rated, said: Answers, audio: Path | None
+) -> list[dict[str, Any]]:
+    """The same where the answers come from a file; nothing of a recording that cannot be read."""
+    recordings, found = Recordings(rated.path, audio), list[dict[str, Any]]()
+    with Progress("listening", len(said.rows), "clips") as progress:
+        for row in said.rows:
+            try:
+                found.append(_described(wanted, recordings.read(rated.keys[row])))
+            except AudioError:
+                found.append({})
+            progress.advance(failed=not found[-1])
+    return found
+
+
+def _groups(
+    rated: Rated, said: Answers, by: Sequence[str], heard: Sequence[Mapping[str, Any]]
+) -> dict[str, Sequence[Any]]:
     """What each of the columns says of the rows that were answered."""
     return {
         column: [rated.columns[row][column] for row in said.rows] if rated.has(column)
-        else said.heard or _estimated_snr(Recordings(rated.path, audio), [rated.keys[row] for row in said.rows])
+        else [found.get(column, UNKNOWN) for found in heard]
         for column in by
     }  # fmt: skip
 
 
-def _estimated_snr(recordings: Recordings, keys: Sequence[Key]) -> list[str]:
-    """The bin of each recording, where the answers come from a file; of one that cannot be read it is unknown."""
-    bins = []
-    with Progress("estimating SNR", len(keys), "clips") as progress:
-        for key in keys:
-            try:
-                bins.append(snr_bin(recordings.read(key)))
-            except AudioError:
-                bins.append(UNKNOWN)
-            progress.advance(failed=bins[-1] == UNKNOWN)
-    return bins
+def _who(student: str | Path | None, teacher: str | None, predictions: Path | None) -> dict[str, Any]:
+    """Whose answers they are."""
+    if student is not None:
+        opened = Student(student)
+        return {
+            "student": opened.card.name, "precision": opened.card.precision, "sha256": sha256_of(opened.path),
+        }  # fmt: skip
+    return {"predictions": str(predictions)} if predictions is not None else {"teacher": teacher}
+
+
+def _truth(rated: Rated, where: Mapping[str, str] | None) -> dict[str, Any]:
+    """What they are compared with: whose labels, or None where a table of ratings does not say."""
+    teacher = (table.read_info(rated.path) or {}).get("teacher") if table.is_table(rated.path) else None
+    return {"file": str(rated.path), "where": dict(where or {}), "teacher": teacher and teacher["name"]}
+
+
+def _loudness(rated: Rated, said: Answers, heard: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    levels = np.array([found.get(LEVEL, np.nan) for found in heard])
+    speakers = [rated.columns[row][SPEAKER] for row in said.rows] if rated.has(SPEAKER) else None
+    return against_loudness(said.adv[:, 0], rated.adv[said.rows], levels, speakers, seed=seed)
 
 
 def _scored(said: Answers, rated: Rated, groups: Mapping[str, Sequence[Any]], seed: int) -> dict[str, Any]:

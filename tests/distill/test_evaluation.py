@@ -16,6 +16,7 @@ from distill import table
 from distill.audio import read
 from distill.errors import DistillError
 from distill.evaluation import answering, evaluate
+from distill.files import sha256_of
 from distill.metrics import ccc
 from distill.prediction import predict
 
@@ -52,7 +53,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def test_a_student_is_compared_with_a_csv(truth: Path, student: Path, corpus: Path, tmp_path: Path) -> None:
     result = evaluate(truth=truth, student=student, audio=corpus, by=["sex"], output=tmp_path / "out" / "e.json")
     answers = [next(predict(corpus / file, student=student)) for file in FILES]
-    assert list(result) == ["n", "ccc", "pearson", "mae", "slices", "failed"]
+    assert list(result) == ["n", "ccc", "pearson", "mae", "slices", "failed", "asked", "truth"]
     assert (result["n"], result["failed"]) == (4, 0)
     assert list(result["ccc"]) == ["arousal", "valence"]
     expected = ccc(np.array([answer.valence for answer in answers]), np.array(VALENCE))
@@ -320,3 +321,59 @@ def test_a_student_agrees_with_people_only_as_far_as_it_listens(shared: Path, st
         truth=ratings, student=student, audio=shared / "emodb" / "two-seconds", where={"speaker": "12"}, by=["sex"]
     )
     assert result["n"] > 20 and list(result["slices"]["sex"]) == ["male"]
+
+
+def test_who_answered_and_what_it_was_compared_with_is_said(truth: Path, student: Path, corpus: Path) -> None:
+    result = evaluate(truth=truth, student=student, audio=corpus, where={"sex": "f"})
+    assert result["asked"] == {"student": "tiny", "precision": "float32", "sha256": sha256_of(student)}
+    assert result["truth"] == {"file": str(truth), "where": {"sex": "f"}, "teacher": None}
+
+
+def loud_and_rated(folder: Path, levels: dict[str, float], rated: Callable[[float], float], speakers: str) -> Path:
+    """Recordings of these peaks, and ratings that follow from them."""
+    lines = ["file,arousal,speaker"]
+    for (name, peak), speaker in zip(levels.items(), speakers, strict=True):
+        soundfile.write(folder / f"{name}.wav", np.full(16000, peak, np.float32), 16000, subtype="FLOAT")
+        lines.append(f"{name}.wav,{rated(20 * np.log10(peak))},{speaker}")
+    (folder / "rated.csv").write_text("\n".join(lines))
+    return folder / "rated.csv"
+
+
+LEVELS = {"a": 0.001, "b": 0.01, "c": 0.1, "d": 0.02, "e": 0.2, "f": 0.5}
+
+
+def test_loudness_alone_is_a_line_through_the_other_speakers(tmp_path: Path, student: Path) -> None:
+    rated = loud_and_rated(tmp_path, LEVELS, lambda db: 0.9 + 0.01 * db, "mmmfff")
+    result = evaluate(truth=rated, student=student, loudness=True)
+    found = result["loudness"]
+    assert found["left_out"] == "speaker" and found["n"] == 6 and list(found["ccc"]) == ["arousal"]
+    assert found["ccc"]["arousal"]["value"] == pytest.approx(1.0, abs=1e-6)
+    better = result["ccc"]["arousal"]["value"] - found["ccc"]["arousal"]["value"]
+    assert found["difference"]["arousal"]["value"] == pytest.approx(better)
+
+
+def test_loudness_does_not_learn_from_those_it_answers(tmp_path: Path, student: Path) -> None:
+    """Louder is more aroused in one speaker and less in the other: what it learned from one is wrong of the other."""
+    lines = iter((0.01, 0.01, 0.01, -0.01, -0.01, -0.01))
+    rated = loud_and_rated(tmp_path, LEVELS, lambda db: 0.5 + next(lines) * db, "mmmfff")
+    assert evaluate(truth=rated, student=student, loudness=True)["loudness"]["ccc"]["arousal"]["value"] < 0
+
+
+def test_of_one_speaker_each_clip_is_left_out(tmp_path: Path, student: Path) -> None:
+    rated = loud_and_rated(tmp_path, LEVELS, lambda db: 0.9 + 0.01 * db, "mmmmmm")
+    found = evaluate(truth=rated, student=student, loudness=True)["loudness"]
+    assert found["left_out"] == "clip" and found["ccc"]["arousal"]["value"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_written_answers_are_compared_with_loudness_too(tmp_path: Path, student: Path) -> None:
+    rated = loud_and_rated(tmp_path, LEVELS, lambda db: 0.9 + 0.01 * db, "mmmfff")
+    asked = evaluate(truth=rated, student=student, loudness=True, by=["snr"], output=tmp_path / "e.json")
+    read = evaluate(truth=rated, predictions=tmp_path / "e.predictions.csv", loudness=True, by=["snr"])
+    assert read["loudness"]["ccc"] == asked["loudness"]["ccc"] and list(read["slices"]) == ["snr"]
+    assert read["asked"] == {"predictions": str(tmp_path / "e.predictions.csv")}
+
+
+def test_the_command_says_how_much_better_than_loudness(distill: Command, tmp_path: Path, student: Path) -> None:
+    rated = loud_and_rated(tmp_path, LEVELS, lambda db: 0.9 + 0.01 * db, "mmmfff")
+    done = distill("evaluate", "--truth", rated, "--student", student, "--loudness")
+    assert "against loudness alone on 6 clips\narousal    CCC of loudness 1.000" in done.stdout
