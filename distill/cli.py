@@ -25,6 +25,7 @@ COMMANDS = {
     "students": "students.commands:students",
     "benchmark-training": "students.commands:benchmark_training",
     "export": "export.commands:export",
+    "card": "export.commands:card",
     "benchmark": "benchmarks.commands:benchmark",
     "benchmark-quantisation": "benchmarks.commands:benchmark_quantisation",
     "predict": "distill.commands:predict",

@@ -9,7 +9,7 @@ from typing import Any
 from distill import runs
 from distill.golden import write_golden
 from export.golden import golden_clips
-from export.readme import write_readme
+from export.readme import Known, write_readme
 from export.source import Source
 
 
@@ -22,4 +22,4 @@ def write_beside(
     """
     clips, licence = golden_clips(source.held_out, source.config["lineage"], synthetic=synthetic)
     write_golden(output, clips, audio_licence=licence)
-    write_readme(output, described, runs.read_result(run))
+    write_readme(output, described, Known(runs.read_result(run)))

@@ -1,12 +1,13 @@
-"""The command of the exporters' room."""
+"""The commands of the exporters' room."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from distill.options import existing, json_option, licence_option, output_option, show
+from distill.options import existing, json_option, licence_option, output_option, pairs, show
 
 
 @click.command()
@@ -50,3 +51,37 @@ def export(as_json: bool, **options: Any) -> Any:
     from export.exporting import tell
 
     return show(run(**options), as_json, tell)
+
+
+@click.command()
+@click.argument("student")
+@click.option(
+    "--evaluation", "evaluations", type=existing, multiple=True, metavar="FILE.json",
+    help="What `distill evaluate -o` wrote of it, or of a teacher on the same clips; may be given several times.",
+)  # fmt: skip
+@click.option("--training", type=existing, help="The result.json of its run.")
+@click.option("--comparison", type=existing, help="What `distill ablate -o` wrote, of ways to train it.")
+@click.option(
+    "--language", "languages", multiple=True, metavar="CODE=WHAT",
+    callback=lambda _context, _option, given: pairs(given),
+    help="A language that it has heard, and what of it; may be given several times.",
+)  # fmt: skip
+@click.option("--note", help="What else a reader of the figures has to know.")
+@json_option
+def card(as_json: bool, **options: Any) -> Any:
+    """Write the model card of STUDENT (.onnx, or a name) again, with what was measured of it since its export.
+
+    An evaluation of another file is refused.
+
+    \b
+    Example:
+      distill evaluate --student student.onnx --truth ratings.csv --audio recordings/ --loudness -o people.json
+      distill card student.onnx --evaluation people.json --language "de=German, acted"
+    """
+    from export.readme import card as run
+
+    return show({"card": run(**options)}, as_json, _written)
+
+
+def _written(result: dict[str, Path]) -> str:
+    return f"{result['card']}"

@@ -1,23 +1,27 @@
-"""The model card beside a bundle: what `student.json` knows, as the Markdown with front matter that model hubs read."""
+"""The model card beside a bundle: what `student.json` knows, and what was measured, as the Markdown with front matter
+that model hubs read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from distill.annotation import AXES
-from distill.files import write_text
+from distill.errors import DistillError
+from distill.files import read_json, write_text
 from distill.golden import ANSWERS, PCM, TOLERANCE
 from distill.licences import kind
-from distill.pretrained import STEP
+from distill.pretrained import STEP, path_of
 from distill.progress import say
+from export import measured
 
 #: The name that model hubs look for.
 NAME = "README.md"
 
 #: By this line a card is known as ours, and of which student it is.
-_MADE = "<!-- written by `distill export` for {} -->"
+_MADE = "<!-- written by distill for {} -->"
 
 #: Licences that the hub knows by a name of its own; the others are "other", with theirs beside it.
 _HUB_LICENCES = (
@@ -36,28 +40,77 @@ _NOT_FOR = """\
   yours first (`distill evaluate --student {student} --truth ratings.csv --audio recordings/`)."""
 
 
-def write_readme(output: Path, described: Mapping[str, Any], result: Mapping[str, Any] | None) -> Path:
+@dataclass(frozen=True)
+class Known:
+    """What is known of a student beyond its own description.
+
+    result: what its run's result.json says. evaluations, comparison: of `distill evaluate` and `distill ablate`.
+    languages: {code: what was heard of it}. note: what else a reader of the figures has to know.
+    """
+
+    result: Mapping[str, Any] | None = None
+    evaluations: Sequence[Mapping[str, Any]] = ()
+    comparison: Mapping[str, Any] | None = None
+    languages: Mapping[str, str] = field(default_factory=dict)
+    note: str | None = None
+
+
+def card(
+    student: str | Path, *, evaluations: Sequence[str | Path] = (), training: str | Path | None = None,
+    comparison: str | Path | None = None, languages: Mapping[str, str] | None = None, note: str | None = None,
+) -> Path:  # fmt: skip
+    """Write the card of an exported student anew, with what was measured of it since; gives its path.
+
+    student: its file, beside which its JSON lies, or the name of one that comes with the package. evaluations: of
+    `distill evaluate -o`, of this very file, or of a teacher on the same clips. training: the run's result.json.
+    comparison: of `distill ablate -o`. languages: {code: what was heard of it}. note: what else is to be known of the
+    figures.
+
+    Raises:
+        DistillError: no such student, no JSON beside it, or an evaluation of another file.
+    """
+    output = path_of(student)
+    described = read_json(output.with_suffix(".json"))
+    known = Known(
+        None if training is None else _read_training(Path(training)),
+        [measured.read_evaluation(Path(path), described) for path in evaluations],
+        None if comparison is None else measured.read_comparison(Path(comparison)),
+        dict(languages or {}),
+        note,
+    )
+    return write_readme(output, described, known)
+
+
+def _read_training(path: Path) -> dict[str, Any]:
+    result = read_json(path)
+    if not isinstance(result, dict) or "ccc" not in result:
+        raise DistillError(f"{path}: no result.json of a training")
+    return result
+
+
+def write_readme(output: Path, described: Mapping[str, Any], known: Known) -> Path:
     """Write the card of the student `output`, described as in its JSON, and give its path.
 
-    result: what the run's `result.json` says, if there is a run. The card is README.md, unless there is one already
-    that is somebody's own, or another student's: then it is STUDENT.md, named as the student is.
+    The card is README.md, unless there is one already that is somebody's own, or another student's: then it is
+    STUDENT.md, named as the student is.
     """
     path = output.with_name(NAME)
     if path.exists() and _MADE.format(output.name) not in path.read_text(encoding="utf-8", errors="replace"):
         path = output.with_suffix(".md")
         say(f"{output.with_name(NAME)} is not this student's: its model card is {path}")
-    write_text(path, readme(output.name, described, result))
+    write_text(path, readme(output.name, described, known))
     return path
 
 
-def readme(student: str, described: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
+def readme(student: str, described: Mapping[str, Any], known: Known) -> str:
     """The card as Markdown; student: the file's name."""
-    return "\n".join([_front(described, result), _MADE.format(student), "", *_body(student, described, result), ""])
+    return "\n".join([_front(described, known), _MADE.format(student), "", *_body(student, described, known), ""])
 
 
-def front_matter(described: Mapping[str, Any], result: Mapping[str, Any] | None) -> dict[str, Any]:
+def front_matter(described: Mapping[str, Any], known: Known) -> dict[str, Any]:
     """The fields that the model hubs read."""
-    fields: dict[str, Any] = {
+    fields: dict[str, Any] = {**({"language": list(known.languages)} if known.languages else {})}
+    fields |= {
         **_licence(described["licence"]), "library_name": "onnx", "pipeline_tag": "audio-classification",
         "tags": ["speech-emotion-recognition", *described["axes"], "knowledge-distillation", described["name"]],
         "metrics": ["ccc"],
@@ -65,16 +118,16 @@ def front_matter(described: Mapping[str, Any], result: Mapping[str, Any] | None)
     datasets = [entry["name"] for entry in described["lineage"] if entry["role"] == "audio" and "/" in entry["name"]]
     if datasets:  # by the hub's rule an owner and a name; a folder of recordings has no such name
         fields["datasets"] = datasets
-    scores = list(_metrics(described, result))
-    if scores:
-        fields["model-index"] = [{"name": described["name"], "results": [{**_TASK, "metrics": scores}]}]
+    scores = list(_metrics(described, known.result))
+    results = [{"task": dict(_TASK), "dataset": dict(_HELD_OUT), "metrics": scores}] if scores else []
+    results += measured.hub_results(known.evaluations, _TASK, described["derived"])
+    if results:
+        fields["model-index"] = [{"name": described["name"], "results": results}]
     return fields
 
 
-_TASK = {
-    "task": {"type": "audio-classification", "name": "Arousal, dominance, valence"},
-    "dataset": {"type": "audiofolder", "name": "held-out clips of what it was trained on", "split": "validation"},
-}
+_TASK = {"type": "audio-classification", "name": "Arousal, dominance, valence"}
+_HELD_OUT = {"type": "audiofolder", "name": "held-out clips of what it was trained on", "split": "validation"}
 
 
 def _metrics(described: Mapping[str, Any], result: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
@@ -93,20 +146,30 @@ def _licence(licence: str) -> dict[str, str]:
     return {"license": known} if known in _HUB_LICENCES else {"license": "other", "license_name": licence}
 
 
-def _front(described: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
+def _front(described: Mapping[str, Any], known: Known) -> str:
     import yaml
 
-    fields = yaml.safe_dump(front_matter(described, result), sort_keys=False, allow_unicode=True)
+    fields = yaml.safe_dump(front_matter(described, known), sort_keys=False, allow_unicode=True)
     return f"---\n{fields}---\n"
 
 
-def _body(student: str, described: Mapping[str, Any], result: Mapping[str, Any] | None) -> Iterator[str]:
+def _body(student: str, described: Mapping[str, Any], known: Known) -> Iterator[str]:
     yield from (f"# {described['name']}, {described['precision']}", "", _what(described), "")
     yield from _use(student, described)
-    yield from ("## How well", "", *_how_well(described, result), "")
-    yield from ("## What it was made from", "", *_lineage(described), "", *_licences(described), "")
+    yield from ("## How well", "", *([known.note, ""] if known.note else []))
+    yield from measured.sections(known.evaluations, described["derived"])
+    if known.comparison:
+        yield from ("### Against other ways to train it", "", *measured.comparison(known.comparison), "")
+    yield from ("### Before and after the export", "", *_how_well(described, known.result), "")
+    yield from ("## What it was made from", "", *_lineage(described), "", *_licences(described))
+    yield from (*_heard(known.languages), "")
     yield from ("## What it must not be used for", "", _NOT_FOR.format(student=student), *_bound(described), "")
     yield from _check(student, described)
+
+
+def _heard(languages: Mapping[str, str]) -> Iterator[str]:
+    if languages:
+        yield f"- Languages that it has heard: **{'; '.join(languages.values())}**"
 
 
 def _what(described: Mapping[str, Any]) -> str:

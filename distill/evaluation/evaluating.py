@@ -101,7 +101,7 @@ def evaluate(
     _check_answered(said, rated)
     heard = said.heard if said.heard or not wanted else _heard(wanted, rated, said, audio)
     result = _scored(said, rated, _groups(rated, said, by, heard), seed)
-    result |= {"asked": _who(student, teacher, predictions), "truth": _truth(rated, where)}
+    result |= {"asked": _who(student, teacher, predictions), "truth": _truth(rated, where, audio)}
     if others is not None:
         result["against"] = {"answers": str(against), **_against(others, rated, said, seed)}
     if loudness:
@@ -208,13 +208,22 @@ def _who(student: str | Path | None, teacher: str | None, predictions: Path | No
         return {
             "student": opened.card.name, "precision": opened.card.precision, "sha256": sha256_of(opened.path),
         }  # fmt: skip
-    return {"predictions": str(predictions)} if predictions is not None else {"teacher": teacher}
+    if predictions is not None:
+        return {"predictions": str(predictions), "teacher": _teacher_of(predictions)}
+    return {"teacher": teacher}
 
 
-def _truth(rated: Rated, where: Mapping[str, str] | None) -> dict[str, Any]:
-    """What they are compared with: whose labels, or None where a table of ratings does not say."""
-    teacher = (table.read_info(rated.path) or {}).get("teacher") if table.is_table(rated.path) else None
-    return {"file": str(rated.path), "where": dict(where or {}), "teacher": teacher and teacher["name"]}
+def _truth(rated: Rated, where: Mapping[str, str] | None, audio: str | Path | None) -> dict[str, Any]:
+    """What they are compared with, as it was asked for. teacher: whose labels; None where it is a table of ratings."""
+    return {
+        "file": str(rated.path), "where": dict(where or {}), "audio": audio and str(audio),
+        "teacher": _teacher_of(rated.path),
+    }  # fmt: skip
+
+
+def _teacher_of(path: Path) -> str | None:
+    teacher = (table.read_info(path) or {}).get("teacher") if table.is_table(path) else None
+    return teacher["name"] if teacher else None
 
 
 def _loudness(rated: Rated, said: Answers, heard: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:

@@ -326,7 +326,7 @@ def test_a_student_agrees_with_people_only_as_far_as_it_listens(shared: Path, st
 def test_who_answered_and_what_it_was_compared_with_is_said(truth: Path, student: Path, corpus: Path) -> None:
     result = evaluate(truth=truth, student=student, audio=corpus, where={"sex": "f"})
     assert result["asked"] == {"student": "tiny", "precision": "float32", "sha256": sha256_of(student)}
-    assert result["truth"] == {"file": str(truth), "where": {"sex": "f"}, "teacher": None}
+    assert result["truth"] == {"file": str(truth), "where": {"sex": "f"}, "audio": str(corpus), "teacher": None}
 
 
 def loud_and_rated(folder: Path, levels: dict[str, float], rated: Callable[[float], float], speakers: str) -> Path:
@@ -370,7 +370,7 @@ def test_written_answers_are_compared_with_loudness_too(tmp_path: Path, student:
     asked = evaluate(truth=rated, student=student, loudness=True, by=["snr"], output=tmp_path / "e.json")
     read = evaluate(truth=rated, predictions=tmp_path / "e.predictions.csv", loudness=True, by=["snr"])
     assert read["loudness"]["ccc"] == asked["loudness"]["ccc"] and list(read["slices"]) == ["snr"]
-    assert read["asked"] == {"predictions": str(tmp_path / "e.predictions.csv")}
+    assert read["asked"] == {"predictions": str(tmp_path / "e.predictions.csv"), "teacher": None}
 
 
 def test_the_command_says_how_much_better_than_loudness(distill: Command, tmp_path: Path, student: Path) -> None:

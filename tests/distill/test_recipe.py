@@ -50,7 +50,7 @@ evaluate:
         ("label: {source: a, output: b, techer: prosody}", "label has no option 'techer'; it has address, audio, "),
         ("lable: {}", "no stage 'lable'"),
         ("run: {recipe: x.yaml}", "no stage 'run'"),
-        ("predict: {student: wav2small}", "predict: Missing argument 'CLIP'"),
+        ("predict: {student: wav2small}", "predict: Missing argument 'CLIP..."),
         ("label: {source: a, output: b, jobs: many}", "label: Invalid value for '--jobs'"),
         ("train-student: {teacher: prosody, output: b}", "train-student: --teacher needs --audio"),
         ("train-student: {labels: a, data-licence: MIT, output: b}", "train-student: --data-licence goes with"),

@@ -10,8 +10,12 @@ import pytest
 from huggingface_hub import EvalResult, ModelCard
 
 from distill import runs
+from distill.errors import DistillError
+from distill.files import write_json
+from distill.recipe import read_recipe
 from export.exporting import export
-from export.readme import readme, write_readme
+from export.readme import Known, readme, write_readme
+from export.readme import card as write_card
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "wav2small" / "training.json"
@@ -27,7 +31,7 @@ def result() -> dict[str, Any]:
 
 
 def card(**changed: Any) -> ModelCard:
-    return ModelCard(readme("int8.onnx", described(**changed), result()))
+    return ModelCard(readme("int8.onnx", described(**changed), Known(result())))
 
 
 def test_the_hub_reads_the_fields() -> None:
@@ -47,7 +51,7 @@ def test_the_hub_reads_the_agreement_of_each_axis() -> None:
 
 
 def test_without_figures_there_are_none() -> None:
-    text = readme("int8.onnx", described(), None)
+    text = readme("int8.onnx", described(), Known())
     assert ModelCard(text).data.eval_results is None and "Not measured here." in text
 
 
@@ -66,7 +70,7 @@ def test_a_data_set_of_the_hub_is_named() -> None:
 
 
 def test_lineage_and_both_licences_are_told() -> None:
-    text = readme("int8.onnx", described(licence="MIT", data_licence="MSP-Podcast (restricted)"), result())
+    text = readme("int8.onnx", described(licence="MIT", data_licence="MSP-Podcast (restricted)"), Known(result()))
     assert "The weights are under: **MIT**" in text
     assert "What they were trained on is under: **MSP-Podcast (restricted)**" in text
     assert "Not beyond the licence of the data" in text and "Not beyond the licence of the weights" not in text
@@ -86,21 +90,21 @@ def test_it_says_what_it_must_not_be_used_for() -> None:
 
 def test_somebody_elses_page_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "README.md").write_text("# mine")
-    assert write_readme(tmp_path / "s.onnx", described(), result()) == tmp_path / "s.md"
+    assert write_readme(tmp_path / "s.onnx", described(), Known(result())) == tmp_path / "s.md"
     assert (tmp_path / "README.md").read_text() == "# mine"
     assert "its model card is" in capsys.readouterr().err
 
 
 def test_of_two_clips_there_is_no_interval() -> None:
     two = {**result(), "n": 2, "ccc": {"arousal": {"value": 0.5, "low": None, "high": None}, "valence": None}}
-    assert "| arousal | 0.500 | - |" in readme("s.onnx", described(), two)
+    assert "| arousal | 0.500 | - |" in readme("s.onnx", described(), Known(two))
 
 
 def test_a_page_of_the_same_student_is_renewed_and_of_another_kept(tmp_path: Path) -> None:
-    assert write_readme(tmp_path / "s.onnx", described(), None).name == "README.md"
-    assert write_readme(tmp_path / "s.onnx", described(), result()).name == "README.md"
+    assert write_readme(tmp_path / "s.onnx", described(), Known()).name == "README.md"
+    assert write_readme(tmp_path / "s.onnx", described(), Known(result())).name == "README.md"
     assert f"{result()['ccc']['arousal']['value']:.3f}" in (tmp_path / "README.md").read_text()
-    assert write_readme(tmp_path / "t.onnx", described(), result()).name == "t.md"
+    assert write_readme(tmp_path / "t.onnx", described(), Known(result())).name == "t.md"
     assert "for s.onnx" in (tmp_path / "README.md").read_text()
 
 
@@ -109,3 +113,130 @@ def test_a_bundle_brings_its_card(trained: Path, tmp_path: Path) -> None:
     text, measured = (tmp_path / "README.md").read_text(), runs.read_result(trained)
     assert told["sha256"] in text and measured is not None
     assert f"{measured['ccc']['arousal']['value']:.3f}" in text
+
+
+# --- what was measured since -----------------------------------------------------------------------------------------
+
+
+def made_cards() -> list[Any]:
+    """The last stage of the recipes of the students that come with the package."""
+    recipes = {
+        path: read_recipe(path, "a recipe") for path in sorted((ROOT / "students" / "pretrained").glob("*.yaml"))
+    }
+    return [
+        pytest.param(stage, id=Path(stage["student"]).stem)
+        for recipe in recipes.values()
+        for stage in recipe.get("card", ())
+    ]
+
+
+@pytest.mark.parametrize("stage", made_cards())
+def test_the_cards_of_those_that_come_are_made_of_the_committed_results(
+    stage: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, name = ROOT / stage["student"], Path(stage["training"]).parent.name
+    for path in (student, student.with_suffix(".json")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.chdir(ROOT)
+    written = write_card(
+        tmp_path / student.name,
+        evaluations=stage["evaluation"],
+        training=f"benchmarks/results/{name}/training.json",  # a copy of the run's result.json
+        comparison=stage["comparison"],
+        languages=dict(text.split("=", 1) for text in stage["language"]),
+        note=stage["note"].strip(),
+    )
+    assert written.read_text() == student.with_suffix(".md").read_text()
+    data = ModelCard.load(written).data
+    assert data.language == ["de", "en"] and len({entry.dataset_name for entry in data.eval_results}) == 3
+
+
+def score(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def evaluation(folder: Path, name: str = "e.json", **changed: Any) -> Path:
+    """As `distill evaluate -o` writes it, of the student that `student` makes."""
+    truth = {"file": "data/ratings.csv", "where": {"split": "dev"}, "audio": "data/short", "teacher": None}
+    asked = {"student": "wav2small", "precision": "int8", "sha256": described()["sha256"]}
+    ccc = {"arousal": score(0.8), "valence": score(0.4)}
+    mae = {"arousal": 0.1, "valence": 0.2}
+    result = {"n": 50, "ccc": ccc, "mae": mae, "slices": {}, "failed": 0, "asked": asked, "truth": truth, **changed}
+    write_json(folder / name, result)
+    return folder / name
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> Path:
+    (tmp_path / "int8.onnx").touch()
+    write_json(tmp_path / "int8.json", described())
+    return tmp_path / "int8.onnx"
+
+
+def test_agreement_with_people_is_told_with_its_interval(student: Path, tmp_path: Path) -> None:
+    text = write_card(student, evaluations=[evaluation(tmp_path)]).read_text()
+    assert "### With people's ratings\n\nOn 50 clips of `ratings.csv` (split dev), recordings `short`." in text
+    assert "| arousal | 0.800 (0.700 to 0.900) | 0.100 |" in text and "Nobody rated dominance." in text
+    (entry,) = [entry for entry in ModelCard(text).data.eval_results if entry.metric_name == "CCC valence"]
+    assert entry.metric_value == 0.4 and entry.dataset_name.startswith("people's ratings, 50 clips of ratings.csv")
+
+
+def test_loudness_and_the_teacher_stand_beside_it(student: Path, tmp_path: Path) -> None:
+    loud = {"n": 50, "left_out": "speaker", "ccc": {"arousal": score(0.3)}, "difference": {}}
+    against = {"answers": "labels", "ratio": {"arousal": score(0.9), "valence": score(0.7)}}
+    own = evaluation(tmp_path, loudness=loud, against=against)
+    teacher = evaluation(
+        tmp_path, "t.json", ccc={"arousal": score(0.85), "valence": score(0.6)},
+        asked={"predictions": "labels", "teacher": "prosody"}, truth={"file": "elsewhere"},
+    )  # fmt: skip
+    text = write_card(student, evaluations=[own, teacher]).read_text()
+    assert "| axis | this student | mean absolute error | loudness alone | the teacher `prosody` | share" in text
+    row = next(line for line in text.splitlines() if line.startswith("| arousal | 0.800"))
+    assert row.endswith("| 0.300 (0.200 to 0.400) | 0.850 (0.750 to 0.950) | 90.0% (80.0% to 100.0%) |")
+    assert next(line for line in text.splitlines() if line.startswith("| valence | 0.400")).split(" | ")[3] == "-"
+    assert "each speaker is answered by one through all the others" in text and text.count("### With") == 1
+
+
+def test_sex_and_noise_are_told_and_speakers_are_not(student: Path, tmp_path: Path) -> None:
+    part = {"n": 20, "ccc": {"arousal": score(0.7)}}
+    slices = {"sex": {"female": part}, "snr": {">20 dB": part}, "speaker": {"S1": part}}
+    text = write_card(student, evaluations=[evaluation(tmp_path, slices=slices)]).read_text()
+    assert "| sex female | 20 | 0.700 (0.600 to 0.800) | - |" in text
+    assert "| snr >20 dB (estimated) | 20 |" in text and "S1" not in text
+
+
+def test_robustness_of_the_same_answers_stands_with_them(student: Path, tmp_path: Path) -> None:
+    limit = {"drop": 0.05, "change": None}
+    found = {"ccc": {"arousal": 0.7}, "drop": {"arousal": score(0.1)}, "passed": False, "limit": limit}
+    robust = evaluation(tmp_path, "r.json", robustness={"conditions": {"noise 10 dB": found}})
+    sliced = evaluation(tmp_path, slices={"sex": {"female": {"n": 20, "ccc": {}}}})
+    text = write_card(student, evaluations=[sliced, robust]).read_text()
+    assert text.count("### With people's ratings") == 1 and "| sex female | 20 |" in text
+    assert "| noise 10 dB | 0.700 (+0.100) | - | at most 0.05 lost: NOT kept |" in text
+
+
+def test_an_evaluation_of_another_file_is_refused(student: Path, tmp_path: Path) -> None:
+    other = evaluation(tmp_path, asked={"student": "wav2small", "precision": "float32", "sha256": "f" * 64})
+    with pytest.raises(DistillError, match=r"e\.json: of another file than this student \(wav2small, float32"):
+        write_card(student, evaluations=[other])
+    assert not (tmp_path / "README.md").exists()
+
+
+@pytest.mark.parametrize("option", ["evaluations", "training", "comparison"])
+def test_what_is_something_else_is_refused(student: Path, tmp_path: Path, option: str) -> None:
+    write_json(tmp_path / "else.json", {"n": 3})
+    path: Any = tmp_path / "else.json"
+    with pytest.raises(DistillError, match=r"else\.json: no "):
+        write_card(student, **{option: [path] if option == "evaluations" else path})
+
+
+def test_languages_and_a_note_are_told(student: Path) -> None:
+    text = write_card(student, languages={"de": "German, acted", "en": "English"}, note="Two speakers.").read_text()
+    assert ModelCard(text).data.language == ["de", "en"]
+    assert "Languages that it has heard: **German, acted; English**" in text and "## How well\n\nTwo speakers." in text
+
+
+def test_the_command_writes_the_card(distill: Any, student: Path, tmp_path: Path) -> None:
+    done = distill("card", student, "--evaluation", evaluation(tmp_path), "--language", "de=German", "--json")
+    assert json.loads(done.stdout) == {"card": str(tmp_path / "README.md")}, done.stderr
+    assert "With people's ratings" in (tmp_path / "README.md").read_text()
