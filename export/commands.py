@@ -75,8 +75,8 @@ def card(as_json: bool, **options: Any) -> Any:
 
     \b
     Example:
-      distill evaluate --student student.onnx --truth ratings.csv --audio recordings/ --loudness -o people.json
-      distill card student.onnx --evaluation people.json --language "de=German, acted"
+      distill card student.onnx --evaluation people.json --language de=German
+      distill card student.onnx --training runs/w2s/result.json --evaluation people.json --language "de=German, acted"
     """
     from export.readme import card as run
 
