@@ -268,9 +268,10 @@ def _spoken(cells: Sequence[Cell], card: StudentCard) -> str:
 
 def _counted(cells: Sequence[Cell]) -> str:
     lacking = sum(not cell.answered for cell in cells)
-    one = "one answer" if len(cells) == 1 else f"{len(cells):,} windows"
-    without = f", {lacking:,} of them without an answer" if lacking and len(cells) > 1 else ""
-    return f"{clock(cells[-1].row['end'])} of audio, {one}{without}"
+    if len(cells) == 1:
+        return f"{clock(cells[-1].row['end'])} of audio, {'no' if lacking else 'one'} answer"
+    without = f", and {lacking:,} times none" if lacking else ""
+    return f"{clock(cells[-1].row['end'])} of audio, {len(cells) - lacking:,} answers{without}"
 
 
 # --- the page around them --------------------------------------------------------------------------------------------
@@ -289,9 +290,9 @@ def _windows(cells: Sequence[Cell]) -> str:
     if len(cells) == 1:
         return f"{_counted(cells)}."
     one, other = cells[0].row, cells[1].row
-    cut = f"{one['end'] - one['start']:.3g} s each, one every {other['start'] - one['start']:.3g} s"
+    cut = f"each for {one['end'] - one['start']:.3g} s, every {other['start'] - one['start']:.3g} s"
     words = " Below them the words nearest to their means." if any(cell.row.get("words") for cell in cells) else ""
-    return f"{_counted(cells)}; {cut}. The curves go through the middles of the windows.{words}"
+    return f"{_counted(cells)}; {cut}. The curves go through the middles.{words}"
 
 
 def _called(file: str) -> str:
