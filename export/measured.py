@@ -185,8 +185,9 @@ def _slices(result: Result, derived: Sequence[str]) -> Iterator[str]:
     axes = [axis for axis, _ in _scores(result)]
     yield from ("", _row(["", "clips", *(_named(axis, derived) for axis in axes)]), _row(["---"] * (len(axes) + 2)))
     for name, value, part in shown:
-        called = f"{name} {value}" + (" (estimated)" if name == "snr" else "")
-        yield _row([called, str(part["n"]), *(_of(part["ccc"], axis) for axis in axes)])
+        yield _row([f"{name} {value}", str(part["n"]), *(_of(part["ccc"], axis) for axis in axes)])
+    if "snr" in result["slices"]:
+        yield from ("", "SNR is estimated from the recordings, unless the table brings it (`docs/evaluation.md`).")
 
 
 def _robustness(result: Result, derived: Sequence[str]) -> Iterator[str]:

@@ -3,6 +3,7 @@ that model hubs read."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,7 +157,7 @@ def _front(described: Mapping[str, Any], known: Known) -> str:
 def _body(student: str, described: Mapping[str, Any], known: Known) -> Iterator[str]:
     yield from (f"# {described['name']}, {described['precision']}", "", _what(described), "")
     yield from _use(student, described)
-    yield from ("## How well", "", *([known.note, ""] if known.note else []))
+    yield from ("## How well", "", *([*textwrap.wrap(known.note, 120), ""] if known.note else []))
     yield from measured.sections(known.evaluations, described["derived"])
     if known.comparison:
         yield from ("### Against other ways to train it", "", *measured.comparison(known.comparison), "")

@@ -74,6 +74,12 @@ def test_predict_answers(edge: Path, elsewhere: Path) -> None:
     assert 0 < answer["arousal"] < 1.5
 
 
+def test_predict_draws_and_names(edge: Path, elsewhere: Path) -> None:
+    said = run(edge, elsewhere, "predict", ".", "--window", "1", "--words", "--plot", "out.html")
+    assert len(said.splitlines()) == 9 and said.startswith("clip0.wav 0.00-1.00 s: arousal")
+    assert (elsewhere / "out.html").read_text().count("<svg") == 3
+
+
 def test_evaluate_compares_with_a_csv(edge: Path, elsewhere: Path) -> None:
     truth = ("--truth", "truth.csv", "--audio", ".", "--json")
     result = json.loads(run(edge, elsewhere, "evaluate", "--student", STUDENT, *truth))

@@ -202,7 +202,7 @@ def test_sex_and_noise_are_told_and_speakers_are_not(student: Path, tmp_path: Pa
     slices = {"sex": {"female": part}, "snr": {">20 dB": part}, "speaker": {"S1": part}}
     text = write_card(student, evaluations=[evaluation(tmp_path, slices=slices)]).read_text()
     assert "| sex female | 20 | 0.700 (0.600 to 0.800) | - |" in text
-    assert "| snr >20 dB (estimated) | 20 |" in text and "S1" not in text
+    assert "| snr >20 dB | 20 |" in text and "SNR is estimated" in text and "S1" not in text
 
 
 def test_robustness_of_the_same_answers_stands_with_them(student: Path, tmp_path: Path) -> None:
