@@ -115,7 +115,9 @@ def cells(rows: Iterable[Row]) -> list[Cell]:
 def picture(cells: Sequence[Cell], card: StudentCard, name: str, key: str = "curves") -> str:
     """The axes of one recording over time, as SVG. key: unique in the page."""
     frame = Frame(Scale(0.0, cells[-1].row["end"] or 1.0, LEFT, RIGHT), _levels(cells))
-    marks = [*_legend(cells, card), *_gaps(cells, frame), *plots.vertical_axis(frame, lambda value: f"{value:g}", "")]
+    fifths = [round(fifth / 5, 1) for fifth in range(math.ceil(frame.y.low * 5), math.floor(frame.y.high * 5) + 1)]
+    marks = [*_legend(cells, card), *_gaps(cells, frame)]
+    marks += plots.vertical_axis(frame, lambda value: f"{value:g}", "", ticks=fifths)
     marks += plots.horizontal_axis(frame, clock, "", ticks=times(frame.x.high, (RIGHT - LEFT) / _ROOM))
     marks += [mark for axis in reversed(card.axes) for mark in _curve(axis, cells, card, frame)]
     marks += _pointed(cells, frame) if len(cells) <= POINTED else []

@@ -154,11 +154,12 @@ def picture(key: str, title: str, description: str, width: float, height: float,
     )
 
 
-def vertical_axis(frame: Frame, shown: Format, title: str) -> list[str]:
-    """Grid lines across the area with a value at each, and the axis title above them."""
+def vertical_axis(frame: Frame, shown: Format, title: str, ticks: Sequence[float] | None = None) -> list[str]:
+    """Grid lines across the area with a value at each, and the axis title above them. ticks: instead of the scale's
+    own."""
     left, right = sorted((frame.x.start, frame.x.stop))
     marks = [words(title, left, min(frame.y.start, frame.y.stop) - 14, class_="axis")] if title else []
-    for value in frame.y.ticks(gap=40):
+    for value in frame.y.ticks(gap=40) if ticks is None else ticks:
         y = frame.y(value)
         marks.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="zero" if value == 0 else "grid"))
         marks.append(words(shown(value), left - 8, y + 4, class_="tick", anchor="end"))

@@ -83,6 +83,7 @@ def test_answers_beyond_one_stay_in_the_picture() -> None:
         float(point.split()[1]) for path in (*paths(drawn, 0), *paths(drawn, 2)) for point in path[1:].split("L")
     ]
     assert all(TOP <= y <= BASE for y in heights)
+    assert re.findall(r'class="tick" text-anchor="end">(.*?)<', drawn) == ["0", "0.2", "0.4", "0.6", "0.8", "1", "1.2"]
 
 
 def test_many_windows_have_no_signs() -> None:
