@@ -26,7 +26,11 @@ from distill.pretrained import DEFAULT
 @click.argument("clips", metavar="CLIP...", nargs=-1, required=True)
 @student_option
 @click.option("--window", type=click.FloatRange(0, min_open=True), help="Answer windows of this many seconds.")
-@click.option("--hop", type=click.FloatRange(0, min_open=True), help="Seconds from one window to the next.")
+@click.option(
+    "--hop",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds from one window to the next; a causal student needs no windows.",
+)
 @click.option(
     "--rate", "sampling_rate", type=click.IntRange(1000), default=16000, show_default=True,
     help="Sampling rate of raw PCM in Hz.",

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import soxr
 
 from distill.annotation import AXES
-from distill.audio import SAMPLING_RATE, read, reject_unusable, seconds_of, to_mono_16k, windows
+from distill.audio import (
+    SAMPLING_RATE,
+    SILENT_PEAK,
+    blocks,
+    read,
+    reject_unusable,
+    seconds_of,
+    to_mono_16k,
+    windows,
+)
 from distill.errors import AudioError, DistillError
-from distill.pretrained import DEFAULT
+from distill.pretrained import DEFAULT, STEP
 from distill.sources.manifest import Failure, audio_files
 from distill.student import Student
 
@@ -27,6 +38,8 @@ STREAM = "-"
 
 #: Bytes of a stream that are read at most at once.
 _BLOCK = 1 << 16
+
+_HALF = "standard input ends in half a sample; it takes raw 16-bit little-endian mono PCM"
 
 
 @dataclass(frozen=True)
@@ -66,10 +79,16 @@ def predict(
     student: open, a file, or the name of one that comes with the package. window, hop: seconds; by default one answer
     up to 30 s, beyond that windows of 30 s. Silent and too-short clips are answered with None and a warning.
 
+    A causal student (one with a step file, `distill.streaming`) answers every `hop` without windows: each answer is
+    what it makes of all that was heard until then, and stands for the stretch since the last one.
+
     Raises:
         AudioError: the recording cannot be read. DistillError: the student cannot, or windows that cannot be.
     """
     model = student if isinstance(student, Student) else Student(student)
+    if hop is not None and window is None and is_causal(model):
+        yield from _carried_on(source, model, _checked_hop(hop), sampling_rate)
+        return
     window, hop = _windows(window, hop, model)
     if isinstance(source, (str, Path)):
         yield from _of_file(Path(source), model, window, hop)
@@ -129,7 +148,7 @@ def answer(student: Student, signal: np.ndarray) -> tuple[np.ndarray, str | None
 def _windows(window: float | None, hop: float | None, student: Student) -> tuple[float, float]:
     """Length and distance of the windows in seconds, checked."""
     if hop is not None and window is None:
-        raise DistillError(f"--hop {hop:g}: says how far windows are apart, and needs --window")
+        raise DistillError(f"--hop {hop:g}: needs --window; only a causal student (wav2small-stream) goes on without")
     window = LONGEST_SECONDS if window is None else window
     hop = window if hop is None else hop
     if not window >= student.card.shortest_seconds:
@@ -137,6 +156,9 @@ def _windows(window: float | None, hop: float | None, student: Student) -> tuple
     if not SHORTEST_HOP <= hop <= window:
         raise DistillError(f"--hop {hop:g}: must be at least {SHORTEST_HOP:g} s and at most the window of {window:g} s")
     return window, hop
+
+
+# --- by windows ------------------------------------------------------------------------------------------------------
 
 
 def _of_file(path: Path, student: Student, window: float, hop: float) -> Iterator[Prediction]:
@@ -161,7 +183,7 @@ def _of_stream(stream: BinaryIO, student: Student, window: float, hop: float, ra
         del heard[: 2 * past]
         at += past
     if len(heard) % 2:
-        raise AudioError("standard input ends in half a sample; it takes raw 16-bit little-endian mono PCM")
+        raise AudioError(_HALF)
     end = at + len(heard) // 2
     # What is left over is new only where it goes past the last window, which is then moved back to end with it.
     if done == 0 or end - done > 1e-3 * rate:
@@ -175,6 +197,63 @@ def _window(index: int, window: float, hop: float, rate: int) -> tuple[int, int]
     return round(start * rate), round(round(start + window, 6) * rate)
 
 
+# --- carried on ------------------------------------------------------------------------------------------------------
+
+
+def is_causal(student: Student) -> bool:
+    """Whether a student can go on from what it has heard: its step file lies beside it."""
+    return student.path.with_suffix(STEP).is_file()
+
+
+def _checked_hop(hop: float) -> float:
+    if not hop >= SHORTEST_HOP:
+        raise DistillError(f"--hop {hop:g}: must be at least {SHORTEST_HOP:g} s")
+    return hop
+
+
+def _carried_on(source: str | Path | BinaryIO, student: Student, hop: float, rate: int) -> Iterator[Prediction]:
+    if not isinstance(source, (str, Path)):
+        yield from _every_hop(STREAM, _heard(source, rate), student, hop)
+        return
+    try:
+        yield from _every_hop(str(source), blocks(Path(source)), student, hop)
+    except AudioError as error:
+        raise AudioError(f"{source}: {error}") from None
+
+
+def _every_hop(file: str, heard: Iterable[np.ndarray], student: Student, hop: float) -> Iterator[Prediction]:
+    """An answer for every hop that was heard out, and one for what is left over. heard: float32 at 16 kHz, in pieces of
+    any length; the answers are the same however it is cut."""
+    from distill.streaming import Stream
+
+    stream, samples, sounds_from = Stream(student.path), 0, math.inf
+    answered, last = 0.0, (0.0, np.full(len(AXES), np.nan, np.float32))
+    for block in heard:
+        loud = np.abs(block) >= SILENT_PEAK
+        sounds_from = min(sounds_from, (samples + int(loud.argmax())) / SAMPLING_RATE) if loud.any() else sounds_from
+        samples += len(block)
+        for last in stream.push(block):
+            if last[0] >= (math.floor(answered / hop + 1e-6) + 1) * hop - 1e-6:
+                yield _stretch(file, answered, *last, student, sounds_from)
+                answered = last[0]
+    if last[0] > answered or not answered:
+        end = last[0] or samples / SAMPLING_RATE
+        yield _stretch(file, answered, end, last[1], student, sounds_from)
+
+
+def _stretch(file: str, start: float, end: float, adv: np.ndarray, student: Student, sounds_from: float) -> Prediction:
+    """What is answered at `end`, for the stretch since the last answer."""
+    shortest, warning = student.card.shortest_seconds, None
+    if end < shortest:
+        warning = f"too short: {end:.2f} s, at least {shortest:g} s are needed"
+    elif end <= sounds_from:
+        warning = "silent: no sample above -80 dBFS so far"
+    return _answer(file, start, end, np.full(len(AXES), np.nan) if warning else adv, student, warning)
+
+
+# --- audio in, answers out -------------------------------------------------------------------------------------------
+
+
 def _blocks(stream: BinaryIO) -> Iterator[bytes]:
     """What a stream gives, as it comes: a reader that waits for whole blocks would answer late."""
     read = getattr(stream, "read1", stream.read)
@@ -182,12 +261,35 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
+def _heard(stream: BinaryIO, rate: int) -> Iterator[np.ndarray]:
+    """The same as float32 at 16 kHz."""
+    resampler = None if rate == SAMPLING_RATE else soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32")
+    rest = b""
+    for block in _blocks(stream):
+        whole = rest + block
+        rest = whole[len(whole) // 2 * 2 :]
+        pcm = _floats(whole[: len(whole) // 2 * 2])
+        yield resampler.resample_chunk(pcm) if resampler else pcm
+    if rest:
+        raise AudioError(_HALF)
+    if resampler:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
 def _of_pcm(pcm: bytearray, rate: int) -> np.ndarray:
-    return to_mono_16k(np.frombuffer(pcm, "<i2").astype(np.float32) / 32768, rate)
+    return to_mono_16k(_floats(pcm), rate)
+
+
+def _floats(pcm: bytes | bytearray) -> np.ndarray:
+    return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
 
 
 def _prediction(file: str, start: float, student: Student, signal: np.ndarray) -> Prediction:
     adv, warning = answer(student, signal)
+    return _answer(file, start, start + len(signal) / SAMPLING_RATE, adv, student, warning)
+
+
+def _answer(file: str, start: float, end: float, adv: np.ndarray, student: Student, warning: str | None) -> Prediction:
     arousal, dominance, valence = (float(value) if np.isfinite(value) else None for value in adv)
-    end = round(start + len(signal) / SAMPLING_RATE, 6)
+    start, end = round(start, 6), round(end, 6)
     return Prediction(file, start, end, arousal, dominance, valence, list(student.card.derived), warning)
