@@ -292,7 +292,9 @@ def _windows(cells: Sequence[Cell]) -> str:
     if len(cells) == 1:
         return f"{_counted(cells)}."
     one, other = cells[0].row, cells[1].row
-    cut = f"each for {one['end'] - one['start']:.3g} s, every {other['start'] - one['start']:.3g} s"
+    cut = f"one every {other['start'] - one['start']:.2g} s"
+    if other["start"] < one["end"]:  # else it is the same
+        cut += f", for {one['end'] - one['start']:.3g} s each"
     words = " Below them the words nearest to their means." if any(cell.row.get("words") for cell in cells) else ""
     return f"{_counted(cells)}; {cut}. The curves go through the middles.{words}"
 

@@ -180,4 +180,4 @@ def test_the_command_goes_on_and_draws_it(distill: Command, causal: Student, cli
     page = tmp_path / "out.html"
     done = distill("predict", clip, "--student", causal.path, "--hop", "0.5", "--plot", page, "--json")
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 8, done.stderr
-    assert "4 s of audio, 8 answers; each for 0.512 s" in page.read_text()
+    assert "4 s of audio, 8 answers; one every 0.51 s" in page.read_text()

@@ -60,8 +60,12 @@ def test_where_nothing_was_answered_there_is_a_gap() -> None:
 
 
 def test_what_is_lacking_is_counted() -> None:
-    assert "6 s of audio, 4 answers, and 2 times none; each for 1 s" in curves(rows(6, silent=(2, 3)), CARD)
+    assert "6 s of audio, 4 answers, and 2 times none; one every 1 s" in curves(rows(6, silent=(2, 3)), CARD)
     assert "1 s of audio, no answer." in curves(rows(1, silent=(0,)), CARD)
+
+
+def test_windows_that_overlap_are_told_by_both_lengths() -> None:
+    assert "3 answers; one every 0.5 s, for 3 s each." in curves(rows(3, window=3.0, hop=0.5), CARD)
 
 
 def test_nothing_but_gaps_is_drawn_as_such() -> None:
@@ -95,7 +99,7 @@ def test_the_page_needs_nothing_else_and_says_who_answered() -> None:
     page = curves(rows(3, file="<a>.wav"), CARD)
     assert not any(text in page for text in ("<script", "http:", "https:", "src=", "<a>.wav"))
     assert "&lt;a&gt;.wav" in page and "tiny (float32): weights MIT; trained on CC0-1.0" in page
-    assert "Dominance is derived (dashed)" in page and "3 s of audio, 3 answers; each for 1 s, every 1 s" in page
+    assert "Dominance is derived (dashed)" in page and "3 s of audio, 3 answers; one every 1 s. The curves" in page
 
 
 def test_several_recordings_have_a_picture_each() -> None:
