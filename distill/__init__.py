@@ -14,6 +14,7 @@ _STAGES = {
     "train_teacher": "teacher.prosody.training:train_prosody",
     "train_student": "students.training:train_student",
     "export": "export.exporting:export",
+    "card": "export.readme:card",
     "benchmark": "benchmarks.benchmark:benchmark",
     "predict": "distill.prediction:predict",
     "check": "distill.golden:check",
@@ -21,7 +22,18 @@ _STAGES = {
     "run": "distill.recipe:run_recipe",
 }
 
-__all__ = ["benchmark", "check", "evaluate", "export", "label", "predict", "run", "train_student", "train_teacher"]
+__all__ = [
+    "benchmark",
+    "card",
+    "check",
+    "evaluate",
+    "export",
+    "label",
+    "predict",
+    "run",
+    "train_student",
+    "train_teacher",
+]
 
 
 def __getattr__(name: str) -> Any:
