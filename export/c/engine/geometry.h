@@ -1,0 +1,58 @@
+/* Which kernels are compiled, how many rows they take at once, and how much memory follows from that. */
+#ifndef STUDENT_GEOMETRY_H
+#define STUDENT_GEOMETRY_H
+
+#include "student_shape.h"
+
+/* A target has one file of kernels (kernels_*.h). STUDENT_PORTABLE asks for plain C anywhere.
+ *
+ * STUDENT_ROWS: rows (time steps) that a layer takes at once, an even number; behind the pool they come half as often.
+ * STUDENT_PLAIN_WEIGHTS: convolutions' weights as they are (int8_t), and not transformed for Winograd's.
+ * STUDENT_SCRATCH_BYTES: what kernels and transform use while they compute, and forget. */
+#if !defined(STUDENT_PORTABLE) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+#define STUDENT_KERNELS_DSP 1
+#define STUDENT_ROWS 2
+#define STUDENT_SCRATCH_BYTES 2048
+#else
+#define STUDENT_KERNELS_PORTABLE 1
+#define STUDENT_ROWS 2
+#define STUDENT_SCRATCH_BYTES 2048
+#endif
+
+/* Buffered, a clip goes through once and is answered at its end; the default is two passes. */
+#ifndef STUDENT_MAX_SECONDS
+#define STUDENT_MAX_SECONDS 0
+#endif
+#define STUDENT_BUFFERED (STUDENT_MAX_SECONDS > 0)
+#define STUDENT_TWO_PASSES (!STUDENT_CAUSAL && !STUDENT_BUFFERED)
+
+/* Channels of a band in memory, 13 and three of zeros; bands behind the pool; bytes of a row of log-mel, a level of
+ * zero on either side of it. */
+#define STUDENT_LANES 16
+#define STUDENT_HALF ((STUDENT_BANDS + 1) / 2)
+#define STUDENT_MEL_ROW (STUDENT_BANDS + 2)
+
+/* A window: the two rows before, and STUDENT_ROWS new ones. */
+#define STUDENT_WINDOW_ROWS (STUDENT_ROWS + 2)
+#define STUDENT_WINDOW(bands) (STUDENT_WINDOW_ROWS * (bands) * STUDENT_LANES)
+
+/* What the softmax pooling carries on: for lin by lin rows, and for each band apart in the 17K layout. */
+#define STUDENT_POOLED (STUDENT_LIN_ROWS * STUDENT_TOKEN_PARTS)
+
+#if STUDENT_BUFFERED
+#define STUDENT_MAX_FRAMES ((STUDENT_MAX_SECONDS * 16000L - STUDENT_FFT) / STUDENT_HOP + 1)
+#define STUDENT_BUFFER_BYTES (STUDENT_MAX_FRAMES * STUDENT_BANDS * 2)
+#else
+#define STUDENT_BUFFER_BYTES 0
+#endif
+
+#define STUDENT_POOLING_BYTES (STUDENT_POOLED * 20)
+
+/* Of the memory for student_init; student.c does not compile where it is not enough. */
+#define STUDENT_MEMORY_BYTES                                                                                           \
+    ((192 + STUDENT_FFT * 2 + STUDENT_WINDOW_ROWS * STUDENT_MEL_ROW + STUDENT_FINE * STUDENT_WINDOW(STUDENT_BANDS) +   \
+      (STUDENT_COARSE + 1) * STUDENT_WINDOW(STUDENT_HALF) + STUDENT_POOLING_BYTES * (1 + STUDENT_CAUSAL) +             \
+      STUDENT_SCRATCH_BYTES + STUDENT_BUFFER_BYTES + 7) /                                                              \
+     8 * 8)
+
+#endif

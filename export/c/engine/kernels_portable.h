@@ -1,0 +1,283 @@
+/* Kernels in plain C: what every target computes, and computes itself where it has nothing better.
+ *
+ * A target's own file is included before this one, and replaces what it defines KERNEL_... for. The layout of windows is
+ * one such thing: here a row is STUDENT_LANES bytes a band, 13 channels and three zeros.
+ *
+ * 3x3 convolutions are Winograd's (Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks"), F(2x2,
+ * 3x3): four by four inputs give two by two outputs with 16 products for 36. In whole numbers they are exact: weights
+ * are transformed at four times their size, and a scale of requantisation is a quarter of what it would be.
+ */
+#ifndef STUDENT_KERNELS_PORTABLE_H
+#define STUDENT_KERNELS_PORTABLE_H
+
+#include "arithmetic.h"
+#include "pooling.h"
+
+#define CHANNELS 13
+
+/* Channels in Winograd's domain: 13 and one of zeros, in the order in which pairs are taken out of words. */
+#define PAIRED 14
+
+#ifndef KERNEL_WINDOWS
+
+static uint8_t *row_of(uint8_t *window, unsigned bands, unsigned row)
+{
+    return window + row * bands * STUDENT_LANES;
+}
+
+/* Let a row be zero. */
+static void kernel_clear(uint8_t *window, unsigned bands, unsigned row)
+{
+    memset(row_of(window, bands, row), 0, bands * STUDENT_LANES);
+}
+
+/* The last two rows become the first ones. */
+static void kernel_slide(uint8_t *window, unsigned bands)
+{
+    memcpy(window, row_of(window, bands, STUDENT_ROWS), 2 * bands * STUDENT_LANES);
+}
+#endif
+
+#ifndef KERNEL_FIRST
+/* The first convolution, of log-mel rows [STUDENT_WINDOW_ROWS][STUDENT_MEL_ROW] with a level of zero at both ends of
+ * each. Its STUDENT_ROWS rows go to the window out, from row `at` on. */
+static void kernel_first(const uint8_t *mel, uint8_t *out, unsigned at)
+{
+    for (unsigned row = 0; row < STUDENT_ROWS; row++) {
+        const uint8_t *in = mel + row * STUDENT_MEL_ROW;
+        uint8_t *to = row_of(out, STUDENT_BANDS, at + row);
+        for (unsigned band = 0; band < STUDENT_BANDS; band++, in++, to += STUDENT_LANES) {
+            const uint8_t *second = in + STUDENT_MEL_ROW, *third = second + STUDENT_MEL_ROW;
+            int32_t a0 = in[0], a1 = in[1], a2 = in[2], b0 = second[0], b1 = second[1], b2 = second[2];
+            int32_t c0 = third[0], c1 = third[1], c2 = third[2];
+            for (unsigned channel = 0; channel < CHANNELS; channel++) {
+                const int16_t *w = FIRST_WEIGHTS[channel];
+                int32_t sum = FIRST_BIAS[channel] + a0 * w[0] + a1 * w[1] + a2 * w[2];
+                sum += b0 * w[4] + b1 * w[5] + b2 * w[6];
+                sum += c0 * w[8] + c1 * w[9] + c2 * w[10];
+                to[channel] = requantised(sum, FIRST_SCALE[channel]);
+            }
+        }
+    }
+}
+#endif
+
+#ifndef KERNEL_CONV
+
+/* Four rows of one band, transformed along time: [4][PAIRED]. */
+typedef int16_t column[4][PAIRED];
+
+struct kernel_conv_scratch {
+    column columns[4];         /* the last four bands, by band modulo 4 */
+    int32_t sums[16][CHANNELS]; /* in Winograd's domain */
+};
+
+#ifndef KERNEL_COLUMN
+/* A band of four rows into Winograd's domain, along time. */
+static void column_of(const uint8_t *in, unsigned stride, column to)
+{
+    static const uint8_t order[PAIRED] = {0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14};
+    for (unsigned place = 0; place < PAIRED; place++) {
+        const uint8_t *x = in + order[place];
+        int32_t first = x[0], second = x[stride], third = x[2 * stride], fourth = x[3 * stride];
+        to[0][place] = (int16_t)(first - third);
+        to[1][place] = (int16_t)(second + third);
+        to[2][place] = (int16_t)(third - second);
+        to[3][place] = (int16_t)(second - fourth);
+    }
+}
+#endif
+
+#ifndef KERNEL_PRODUCTS
+static void products_at(const int16_t *x, const int16_t *weights, int32_t *sums)
+{
+    for (unsigned channel = 0; channel < CHANNELS; channel++, weights += PAIRED) {
+        int32_t sum = 0;
+        for (unsigned place = 0; place < PAIRED; place++) sum += x[place] * weights[place];
+        sums[channel] = sum;
+    }
+}
+
+/* The products of one tile, along the bands as well: columns a, b, c, d. */
+static void products(const column a, const column b, const column c, const column d, const int16_t *weights,
+                     int32_t (*sums)[CHANNELS])
+{
+    int16_t x[PAIRED];
+    for (unsigned time = 0; time < 4; time++) {
+        for (unsigned place = 0; place < PAIRED; place++) x[place] = (int16_t)(a[time][place] - c[time][place]);
+        products_at(x, weights, *sums++);
+        weights += CHANNELS * PAIRED;
+        for (unsigned place = 0; place < PAIRED; place++) x[place] = (int16_t)(b[time][place] + c[time][place]);
+        products_at(x, weights, *sums++);
+        weights += CHANNELS * PAIRED;
+        for (unsigned place = 0; place < PAIRED; place++) x[place] = (int16_t)(c[time][place] - b[time][place]);
+        products_at(x, weights, *sums++);
+        weights += CHANNELS * PAIRED;
+        for (unsigned place = 0; place < PAIRED; place++) x[place] = (int16_t)(b[time][place] - d[time][place]);
+        products_at(x, weights, *sums++);
+        weights += CHANNELS * PAIRED;
+    }
+}
+#endif
+
+/* A tile's two by two outputs of every channel; the right ones only where there is such a band. */
+static void outputs(unsigned layer, int32_t (*sums)[CHANNELS], uint8_t *above, uint8_t *below, int right)
+{
+    for (unsigned channel = 0; channel < CHANNELS; channel++) {
+        int32_t (*m)[CHANNELS] = sums, bias = CONV_BIAS[layer][channel], scale = CONV_SCALE[layer][channel], left[4], second[4];
+        for (unsigned time = 0; time < 4; time++, m += 4) {
+            left[time] = m[0][channel] + m[1][channel] + m[2][channel];
+            second[time] = m[1][channel] - m[2][channel] - m[3][channel];
+        }
+        above[channel] = requantised(bias + left[0] + left[1] + left[2], scale);
+        below[channel] = requantised(bias + left[1] - left[2] - left[3], scale);
+        if (right) {
+            above[channel + STUDENT_LANES] = requantised(bias + second[0] + second[1] + second[2], scale);
+            below[channel + STUDENT_LANES] = requantised(bias + second[1] - second[2] - second[3], scale);
+        }
+    }
+}
+
+/* The 3x3 convolution of that number, of the window in; its STUDENT_ROWS rows go to the window out, from row `at` on. */
+static void kernel_conv(unsigned layer, unsigned bands, const uint8_t *in, uint8_t *out, unsigned at,
+                        struct kernel_conv_scratch *scratch)
+{
+    column *columns = scratch->columns;
+    unsigned stride = bands * STUDENT_LANES;
+    for (unsigned row = 0; row < STUDENT_ROWS; row += 2, in += 2 * stride) {
+        uint8_t *above = row_of(out, bands, at + row), *below = above + stride;
+        memset(columns[3], 0, sizeof(column)); /* left of the first band */
+        column_of(in, stride, columns[0]);
+        for (unsigned band = 0; band < bands; band += 2) {
+            for (unsigned next = band + 1; next < band + 3; next++) {
+                if (next < bands) {
+                    column_of(in + next * STUDENT_LANES, stride, columns[next & 3]);
+                } else {
+                    memset(columns[next & 3], 0, sizeof(column));
+                }
+            }
+            products(columns[(band + 3) & 3], columns[band & 3], columns[(band + 1) & 3], columns[(band + 2) & 3],
+                     CONV_WEIGHTS[layer][0][0], scratch->sums);
+            outputs(layer, scratch->sums, above + band * STUDENT_LANES, below + band * STUDENT_LANES, band + 1 < bands);
+        }
+    }
+}
+#endif
+
+#ifndef KERNEL_POOL
+/* Max-pooling of three rows by three bands at every second of both, from row `from` of the window in on; STUDENT_ROWS / 2
+ * rows go to the window out, from row `at` on. Beyond the edges is nothing: no level is below zero. */
+static void kernel_pool(const uint8_t *in, unsigned from, uint8_t *out, unsigned at)
+{
+    const unsigned stride = STUDENT_BANDS * STUDENT_LANES;
+    for (unsigned row = 0; row < STUDENT_ROWS / 2; row++) {
+        const uint8_t *x = in + (from + 2 * row) * stride;
+        uint8_t *to = row_of(out, STUDENT_HALF, at + row);
+        for (unsigned band = 0; band < STUDENT_HALF; band++) {
+            unsigned first = band ? 2 * band - 1 : 0, end = 2 * band + 2 > STUDENT_BANDS ? STUDENT_BANDS : 2 * band + 2;
+            for (unsigned channel = 0; channel < CHANNELS; channel++) {
+                uint8_t most = 0;
+                for (unsigned near = first; near < end; near++) {
+                    const uint8_t *y = x + near * STUDENT_LANES + channel;
+                    if (y[0] > most) most = y[0];
+                    if (y[stride] > most) most = y[stride];
+                    if (y[2 * stride] > most) most = y[2 * stride];
+                }
+                to[band * STUDENT_LANES + channel] = most;
+            }
+        }
+    }
+}
+#endif
+
+#ifndef KERNEL_ATTEND
+
+/* Values of a token that lin and sof see at once, filled up to whole words of weights. */
+#define TOKEN_INPUTS (STUDENT_HALF * CHANNELS / STUDENT_TOKEN_PARTS)
+#define TOKEN_FILLED (TOKEN_WORDS * (32 / ATTENTION_BITS))
+
+/* A token, or a part of it, as lin and sof take it. */
+struct token {
+    int16_t x[TOKEN_FILLED];
+    int32_t sum;
+};
+
+struct kernel_attend_scratch {
+    struct token tokens[2];
+};
+
+/* Part `part` of the token in row `row` of a window. */
+static void token_of(const uint8_t *tokens, unsigned row, unsigned part, struct token *to)
+{
+    const uint8_t *in = tokens + (row * STUDENT_HALF + part) * STUDENT_LANES;
+    int32_t sum = 0;
+    unsigned n = 0;
+    for (unsigned band = 0; band < STUDENT_HALF / STUDENT_TOKEN_PARTS; band++, in += STUDENT_LANES) {
+        for (unsigned channel = 0; channel < CHANNELS; channel++) {
+            to->x[n++] = in[channel];
+            sum += in[channel];
+        }
+    }
+    while (n < TOKEN_FILLED) to->x[n++] = 0;
+    to->sum = sum;
+}
+
+#ifndef KERNEL_ATTEND_ROW
+/* A row of lin and one of sof times two tokens: values and scores. Weights of 4 bits are levels 2 code - 15. */
+static void attend_row(const uint32_t *lin, const uint32_t *sof, const struct token *a, const struct token *b,
+                       int32_t values[2], int32_t scores[2])
+{
+    static const uint8_t places[32 / ATTENTION_BITS] = ATTENTION_PLACES;
+    int32_t value_a = 0, value_b = 0, score_a = 0, score_b = 0;
+    const int16_t *x = a->x, *y = b->x;
+    for (unsigned word = 0; word < TOKEN_WORDS; word++, x += 32 / ATTENTION_BITS, y += 32 / ATTENTION_BITS) {
+        for (unsigned place = 0; place < 32 / ATTENTION_BITS; place++) {
+#if ATTENTION_BITS == 4
+            int32_t of_lin = (int32_t)(lin[word] >> places[place] & 15), of_sof = (int32_t)(sof[word] >> places[place] & 15);
+#else
+            int32_t of_lin = (int8_t)(lin[word] >> places[place]), of_sof = (int8_t)(sof[word] >> places[place]);
+#endif
+            value_a += of_lin * x[place];
+            value_b += of_lin * y[place];
+            score_a += of_sof * x[place];
+            score_b += of_sof * y[place];
+        }
+    }
+#if ATTENTION_BITS == 4
+    value_a = 2 * value_a - 15 * a->sum;
+    value_b = 2 * value_b - 15 * b->sum;
+    score_a = 2 * score_a - 15 * a->sum;
+    score_b = 2 * score_b - 15 * b->sum;
+#endif
+    values[0] = value_a;
+    values[1] = value_b;
+    scores[0] = score_a;
+    scores[1] = score_b;
+}
+#endif
+
+/* lin and sof of the tokens in the rows first to end - 1 of a window, carried on by the pooling in their order. */
+static void kernel_attend(const uint8_t *tokens, unsigned first, unsigned end, struct pooling *pooling,
+                          struct kernel_attend_scratch *scratch)
+{
+    for (unsigned row = first; row < end; row += 2) {
+        int both = row + 1 < end;
+        uint32_t ramp = pooling->ramp;
+        for (unsigned part = 0; part < STUDENT_TOKEN_PARTS; part++) {
+            token_of(tokens, row, part, &scratch->tokens[0]);
+            token_of(tokens, row + (unsigned)both, part, &scratch->tokens[1]);
+            for (unsigned of_lin = 0; of_lin < STUDENT_LIN_ROWS; of_lin++) {
+                int32_t values[2], scores[2];
+                attend_row(LIN[of_lin], SOF[of_lin], &scratch->tokens[0], &scratch->tokens[1], values, scores);
+                unsigned at = part * STUDENT_LIN_ROWS + of_lin;
+                carry(pooling, at, values[0], scores[0], ramp);
+                if (both) carry(pooling, at, values[1], scores[1], ramp + FORGETTING_Q24);
+            }
+        }
+        next_token(pooling);
+        if (both) next_token(pooling);
+    }
+}
+#endif
+
+#endif

@@ -1,0 +1,53 @@
+"""Weights in the order in which kernels read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.c.description import Product
+from students.quantised import LARGEST
+from students.wav2small import CHANNELS
+
+#: Channels in Winograd's domain: 13 and one of zeros, in the order in which pairs of bytes are taken out of words.
+PAIRS = (0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14)
+
+#: Where a word keeps its weights, by the bits of one: pairs of them lie 16 bits apart.
+PLACES = {4: (0, 16, 4, 20, 8, 24, 12, 28), 8: (0, 16, 8, 24)}
+
+#: Twice the transform of weights of Winograd's F(2, 3).
+_TWICE = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+
+
+def winograd(levels: np.ndarray) -> np.ndarray:
+    """Weights [13, 13, 3, 3] four times transformed: int64 [16, 13, 14], by place, output and input in pairs.
+
+    Lavin and Gray (2015), "Fast Algorithms for Convolutional Neural Networks", F(2x2, 3x3).
+    """
+    turned = np.einsum("pt,oitb,qb->pqoi", _TWICE, levels, _TWICE).reshape(16, CHANNELS, CHANNELS)
+    filled = np.pad(turned, ((0, 0), (0, 0), (0, 2)))
+    return np.asarray(filled[:, :, list(PAIRS)])
+
+
+def plain(levels: np.ndarray) -> np.ndarray:
+    """Weights [13, in, 3, 3] by output, time, band and input: int64 [13, 3, 3, in]."""
+    return np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
+
+
+def first_rows(levels: np.ndarray) -> np.ndarray:
+    """The first convolution's [13, 1, 3, 3], a zero behind every three bands: int64 [13, 12]."""
+    return np.asarray(np.pad(levels[:, 0], ((0, 0), (0, 0), (0, 1))).reshape(len(levels), -1))
+
+
+def kept_bits(*products: Product) -> int:
+    """Of the weights of lin and sof in memory: 4 where no level needs more, since levels of 2 bits are among those of
+    4."""
+    return 4 if max(product.bits for product in products) <= 4 else 8
+
+
+def words(product: Product, bits: int) -> np.ndarray:
+    """lin or sof, row by row in words of 32 bits: uint32 [rows, words]. Levels of 4 bits are 2 code - 15."""
+    flat = product.levels.reshape(len(product.levels), -1)
+    codes = (flat + LARGEST[4]) // 2 if bits == 4 else flat & 0xFF
+    each = 32 // bits
+    filled = np.pad(codes, ((0, 0), (0, -flat.shape[1] % each))).reshape(len(flat), -1, each)
+    return np.asarray((filled << np.array(PLACES[bits])).sum(-1), np.uint32)
