@@ -120,7 +120,7 @@ def _attention(student: Description) -> list[str]:
     numbers = {"ATTENTION_BITS": bits, "TOKEN_WORDS": lin.shape[1], "ATTENTION_PLACES": places, "VALUE_SHIFT": shift}
     parts = [
         "\n".join(define(name, value) for name, value in numbers.items()),
-        table("uint32_t", "LIN", lin, f"weights of {bits} bits in words"), table("uint32_t", "SOF", sof),
+        table("uint32_t", "ATTENTION", np.stack([lin, sof], -1), f"weights of {bits} bits: a word of lin, one of sof"),
         table("int32_t", "VALUE_SCALE", fixed(student.lin.scale * 2**8, shift, "lin")),
         table("int32_t", "SCORE_SCALE", fixed(student.sof.scale * _LOG2_E, 32, "sof")),
     ]  # fmt: skip

@@ -99,7 +99,7 @@ static void products_at(const int16_t *x, const int16_t *weights, int32_t *sums)
 }
 
 /* The products of one tile, along the bands as well: columns a, b, c, d. */
-static void products(const column a, const column b, const column c, const column d, const int16_t *weights,
+static void products(int16_t (*a)[PAIRED], int16_t (*b)[PAIRED], int16_t (*c)[PAIRED], int16_t (*d)[PAIRED], const int16_t *weights,
                      int32_t (*sums)[CHANNELS])
 {
     int16_t x[PAIRED];
@@ -193,85 +193,101 @@ static void kernel_pool(const uint8_t *in, unsigned from, uint8_t *out, unsigned
 #ifndef KERNEL_ATTEND
 
 /* Values of a token that lin and sof see at once, filled up to whole words of weights. */
-#define TOKEN_INPUTS (STUDENT_HALF * CHANNELS / STUDENT_TOKEN_PARTS)
-#define TOKEN_FILLED (TOKEN_WORDS * (32 / ATTENTION_BITS))
+#define WORD_WEIGHTS (32 / ATTENTION_BITS)
+#define TOKEN_FILLED (TOKEN_WORDS * WORD_WEIGHTS)
 
-/* A token, or a part of it, as lin and sof take it. */
-struct token {
-    int16_t x[TOKEN_FILLED];
-    int32_t sum;
+/* Two tokens, or parts of them, as lin and sof take them: two values of the one, two of the other. */
+struct tokens {
+    int16_t x[TOKEN_FILLED / 2][2][2];
+    int32_t sum[2];
 };
 
 struct kernel_attend_scratch {
-    struct token tokens[2];
+    struct tokens tokens;
 };
 
-/* Part `part` of the token in row `row` of a window. */
-static void token_of(const uint8_t *tokens, unsigned row, unsigned part, struct token *to)
+/* Part `part` of the token in row `row` of a window becomes the one or the other. */
+static void token_of(const uint8_t *window, unsigned row, unsigned part, struct tokens *to, unsigned which)
 {
-    const uint8_t *in = tokens + (row * STUDENT_HALF + part) * STUDENT_LANES;
+    const uint8_t *in = window + (row * STUDENT_HALF + part) * STUDENT_LANES;
     int32_t sum = 0;
     unsigned n = 0;
     for (unsigned band = 0; band < STUDENT_HALF / STUDENT_TOKEN_PARTS; band++, in += STUDENT_LANES) {
-        for (unsigned channel = 0; channel < CHANNELS; channel++) {
-            to->x[n++] = in[channel];
+        for (unsigned channel = 0; channel < CHANNELS; channel++, n++) {
+            to->x[n / 2][which][n & 1] = in[channel];
             sum += in[channel];
         }
     }
-    while (n < TOKEN_FILLED) to->x[n++] = 0;
-    to->sum = sum;
+    for (; n < TOKEN_FILLED; n++) to->x[n / 2][which][n & 1] = 0;
+    to->sum[which] = sum;
 }
+
+/* A row of lin and one of sof times two tokens. */
+struct attended {
+    int32_t values[2], scores[2];
+};
 
 #ifndef KERNEL_ATTEND_ROW
-/* A row of lin and one of sof times two tokens: values and scores. Weights of 4 bits are levels 2 code - 15. */
-static void attend_row(const uint32_t *lin, const uint32_t *sof, const struct token *a, const struct token *b,
-                       int32_t values[2], int32_t scores[2])
+static inline int32_t weight_in(uint32_t word, unsigned place)
 {
-    static const uint8_t places[32 / ATTENTION_BITS] = ATTENTION_PLACES;
-    int32_t value_a = 0, value_b = 0, score_a = 0, score_b = 0;
-    const int16_t *x = a->x, *y = b->x;
-    for (unsigned word = 0; word < TOKEN_WORDS; word++, x += 32 / ATTENTION_BITS, y += 32 / ATTENTION_BITS) {
-        for (unsigned place = 0; place < 32 / ATTENTION_BITS; place++) {
 #if ATTENTION_BITS == 4
-            int32_t of_lin = (int32_t)(lin[word] >> places[place] & 15), of_sof = (int32_t)(sof[word] >> places[place] & 15);
+    return (int32_t)(word >> place & 15);
 #else
-            int32_t of_lin = (int8_t)(lin[word] >> places[place]), of_sof = (int8_t)(sof[word] >> places[place]);
+    return (int8_t)(word >> place & 255);
 #endif
-            value_a += of_lin * x[place];
-            value_b += of_lin * y[place];
-            score_a += of_sof * x[place];
-            score_b += of_sof * y[place];
+}
+
+/* Row of words, one of lin and one of sof in turn. Of 4 bits the codes are multiplied: a level is 2 code - 15. */
+static void attend_row(const uint32_t (*words)[2], const struct tokens *tokens, struct attended *to)
+{
+    static const uint8_t places[WORD_WEIGHTS] = ATTENTION_PLACES;
+    int32_t values[2] = {0, 0}, scores[2] = {0, 0};
+    const int16_t (*x)[2][2] = tokens->x;
+    for (unsigned word = 0; word < TOKEN_WORDS; word++) {
+        uint32_t lin = words[word][0], sof = words[word][1];
+        for (unsigned pair = 0; pair < WORD_WEIGHTS / 2; pair++, x++) {
+            for (unsigned one = 0; one < 2; one++) {
+                int32_t of_lin = weight_in(lin, places[2 * pair + one]), of_sof = weight_in(sof, places[2 * pair + one]);
+                values[0] += of_lin * x[0][0][one];
+                values[1] += of_lin * x[0][1][one];
+                scores[0] += of_sof * x[0][0][one];
+                scores[1] += of_sof * x[0][1][one];
+            }
         }
     }
-#if ATTENTION_BITS == 4
-    value_a = 2 * value_a - 15 * a->sum;
-    value_b = 2 * value_b - 15 * b->sum;
-    score_a = 2 * score_a - 15 * a->sum;
-    score_b = 2 * score_b - 15 * b->sum;
-#endif
-    values[0] = value_a;
-    values[1] = value_b;
-    scores[0] = score_a;
-    scores[1] = score_b;
+    for (unsigned token = 0; token < 2; token++) {
+        to->values[token] = values[token];
+        to->scores[token] = scores[token];
+    }
 }
 #endif
 
+/* Sum of products with codes of weights, as one with levels. */
+static inline int32_t of_levels(int32_t sum, int32_t inputs)
+{
+    return ATTENTION_BITS == 4 ? 2 * sum - 15 * inputs : sum;
+}
+
 /* lin and sof of the tokens in the rows first to end - 1 of a window, carried on by the pooling in their order. */
-static void kernel_attend(const uint8_t *tokens, unsigned first, unsigned end, struct pooling *pooling,
+static void kernel_attend(const uint8_t *window, unsigned first, unsigned end, struct pooling *pooling,
                           struct kernel_attend_scratch *scratch)
 {
     for (unsigned row = first; row < end; row += 2) {
         int both = row + 1 < end;
         uint32_t ramp = pooling->ramp;
         for (unsigned part = 0; part < STUDENT_TOKEN_PARTS; part++) {
-            token_of(tokens, row, part, &scratch->tokens[0]);
-            token_of(tokens, row + (unsigned)both, part, &scratch->tokens[1]);
+            struct tokens *tokens = &scratch->tokens;
+            token_of(window, row, part, tokens, 0);
+            token_of(window, row + (unsigned)both, part, tokens, 1);
             for (unsigned of_lin = 0; of_lin < STUDENT_LIN_ROWS; of_lin++) {
-                int32_t values[2], scores[2];
-                attend_row(LIN[of_lin], SOF[of_lin], &scratch->tokens[0], &scratch->tokens[1], values, scores);
+                struct attended found;
                 unsigned at = part * STUDENT_LIN_ROWS + of_lin;
-                carry(pooling, at, values[0], scores[0], ramp);
-                if (both) carry(pooling, at, values[1], scores[1], ramp + FORGETTING_Q24);
+                attend_row(ATTENTION[of_lin], tokens, &found);
+                for (unsigned token = 0; token <= (unsigned)both; token++) {
+                    int32_t value = of_levels(found.values[token], tokens->sum[token]);
+                    int32_t score = of_levels(found.scores[token], tokens->sum[token]);
+                    carry(pooling, at, value, score, ramp + token * FORGETTING_Q24);
+                }
             }
         }
         next_token(pooling);
