@@ -23,14 +23,14 @@ def table(kind: str, name: str, values: np.ndarray, comment: str = "") -> str:
     """A constant array of any shape.
 
     >>> print(table("int8_t", "HEAD", np.array([[1, -2], [3, 4]])))
-    static const int8_t HEAD[2][2] = {
+    static const int8_t HEAD[2][2] STUDENT_ALIGNED = {
         {1, -2},
         {3, 4},
     };
     """
     shape = "".join(f"[{size}]" for size in values.shape)
     head = f"/* {comment} */\n" if comment else ""
-    return f"{head}static const {kind} {name}{shape} = {_braced(values, kind, 0)};"
+    return f"{head}static const {kind} {name}{shape} STUDENT_ALIGNED = {_braced(values, kind, 0)};"
 
 
 def fixed(values: np.ndarray, bits: int, what: str) -> np.ndarray:

@@ -107,7 +107,7 @@ def _convolutions(student: Description) -> list[str]:
         "#else",
         table("int16_t", "CONV_WEIGHTS", np.stack([layouts.winograd(level) for level in levels]),
               "four times transformed: [16 places][13][14]"),
-        table("int32_t", "CONV_BIAS", 4 * bias), table("int32_t", "CONV_SCALE", quarter),
+        table("int32_t", "CONV_REQUANT", np.stack([4 * bias, quarter], -1), "four times the bias, a quarter of the scale"),
         "#endif",
     ]  # fmt: skip
 

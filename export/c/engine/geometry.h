@@ -9,14 +9,21 @@
  * STUDENT_ROWS: rows (time steps) that a layer takes at once, an even number; behind the pool they come half as often.
  * STUDENT_PLAIN_WEIGHTS: convolutions' weights as they are (int8_t), and not transformed for Winograd's.
  * STUDENT_SCRATCH_BYTES: what kernels and transform use while they compute, and forget. */
-#if !defined(STUDENT_PORTABLE) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
-#define STUDENT_KERNELS_DSP 1
+#if !defined(STUDENT_PORTABLE) && defined(__thumb2__) && defined(__ARM_ARCH) && __ARM_ARCH_PROFILE == 'M'
+#define STUDENT_KERNELS_THUMB 1
 #define STUDENT_ROWS 2
 #define STUDENT_SCRATCH_BYTES 2048
 #else
 #define STUDENT_KERNELS_PORTABLE 1
 #define STUDENT_ROWS 2
 #define STUDENT_SCRATCH_BYTES 2048
+#endif
+
+/* Kernels load several words at once. */
+#if defined(__GNUC__)
+#define STUDENT_ALIGNED __attribute__((aligned(16)))
+#else
+#define STUDENT_ALIGNED
 #endif
 
 /* Buffered, a clip goes through once and is answered at its end; the default is two passes. */

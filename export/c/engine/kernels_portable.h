@@ -69,7 +69,7 @@ typedef int16_t column[4][PAIRED];
 
 struct kernel_conv_scratch {
     column columns[4];         /* the last four bands, by band modulo 4 */
-    int32_t sums[16][CHANNELS]; /* in Winograd's domain */
+    int32_t sums[CHANNELS][16]; /* in Winograd's domain */
 };
 
 #ifndef KERNEL_COLUMN
@@ -89,54 +89,66 @@ static void column_of(const uint8_t *in, unsigned stride, column to)
 #endif
 
 #ifndef KERNEL_PRODUCTS
+/* At one place, for four outputs at a time: what is loaded of x serves all of them. sums: one in 16. */
 static void products_at(const int16_t *x, const int16_t *weights, int32_t *sums)
 {
-    for (unsigned channel = 0; channel < CHANNELS; channel++, weights += PAIRED) {
-        int32_t sum = 0;
-        for (unsigned place = 0; place < PAIRED; place++) sum += x[place] * weights[place];
-        sums[channel] = sum;
+    for (unsigned channel = 0; channel < CHANNELS - 1; channel += 4, weights += 4 * PAIRED, sums += 64) {
+        int32_t first = 0, second = 0, third = 0, fourth = 0;
+        for (unsigned place = 0; place < PAIRED; place++) {
+            int32_t of = x[place];
+            first += of * weights[place];
+            second += of * weights[PAIRED + place];
+            third += of * weights[2 * PAIRED + place];
+            fourth += of * weights[3 * PAIRED + place];
+        }
+        sums[0] = first;
+        sums[16] = second;
+        sums[32] = third;
+        sums[48] = fourth;
     }
+    int32_t last = 0;
+    for (unsigned place = 0; place < PAIRED; place++) last += x[place] * weights[place];
+    *sums = last;
 }
 
 /* The products of one tile, along the bands as well: columns a, b, c, d. */
-static void products(int16_t (*a)[PAIRED], int16_t (*b)[PAIRED], int16_t (*c)[PAIRED], int16_t (*d)[PAIRED], const int16_t *weights,
-                     int32_t (*sums)[CHANNELS])
+static void products(int16_t (*a)[PAIRED], int16_t (*b)[PAIRED], int16_t (*c)[PAIRED], int16_t (*d)[PAIRED],
+                     const int16_t *weights, int32_t (*sums)[16])
 {
-    int16_t x[PAIRED];
+    int32_t *to = sums[0];
     for (unsigned time = 0; time < 4; time++) {
-        for (unsigned place = 0; place < PAIRED; place++) x[place] = (int16_t)(a[time][place] - c[time][place]);
-        products_at(x, weights, *sums++);
-        weights += CHANNELS * PAIRED;
-        for (unsigned place = 0; place < PAIRED; place++) x[place] = (int16_t)(b[time][place] + c[time][place]);
-        products_at(x, weights, *sums++);
-        weights += CHANNELS * PAIRED;
-        for (unsigned place = 0; place < PAIRED; place++) x[place] = (int16_t)(c[time][place] - b[time][place]);
-        products_at(x, weights, *sums++);
-        weights += CHANNELS * PAIRED;
-        for (unsigned place = 0; place < PAIRED; place++) x[place] = (int16_t)(b[time][place] - d[time][place]);
-        products_at(x, weights, *sums++);
-        weights += CHANNELS * PAIRED;
+        int16_t x[4][PAIRED];
+        for (unsigned place = 0; place < PAIRED; place++) {
+            x[0][place] = (int16_t)(a[time][place] - c[time][place]);
+            x[1][place] = (int16_t)(b[time][place] + c[time][place]);
+            x[2][place] = (int16_t)(c[time][place] - b[time][place]);
+            x[3][place] = (int16_t)(b[time][place] - d[time][place]);
+        }
+        for (unsigned band = 0; band < 4; band++, weights += CHANNELS * PAIRED) products_at(x[band], weights, to++);
     }
 }
 #endif
 
+#ifndef KERNEL_OUTPUTS
 /* A tile's two by two outputs of every channel; the right ones only where there is such a band. */
-static void outputs(unsigned layer, int32_t (*sums)[CHANNELS], uint8_t *above, uint8_t *below, int right)
+static void outputs(const int32_t (*sums)[16], const int32_t (*requant)[2], uint8_t *above, uint8_t *below, int right)
 {
-    for (unsigned channel = 0; channel < CHANNELS; channel++) {
-        int32_t (*m)[CHANNELS] = sums, bias = CONV_BIAS[layer][channel], scale = CONV_SCALE[layer][channel], left[4], second[4];
+    for (unsigned channel = 0; channel < CHANNELS; channel++, above++, below++) {
+        const int32_t *m = sums[channel];
+        int32_t bias = requant[channel][0], scale = requant[channel][1], left[4], second[4];
         for (unsigned time = 0; time < 4; time++, m += 4) {
-            left[time] = m[0][channel] + m[1][channel] + m[2][channel];
-            second[time] = m[1][channel] - m[2][channel] - m[3][channel];
+            left[time] = m[0] + m[1] + m[2];
+            second[time] = m[1] - m[2] - m[3];
         }
-        above[channel] = requantised(bias + left[0] + left[1] + left[2], scale);
-        below[channel] = requantised(bias + left[1] - left[2] - left[3], scale);
+        above[0] = requantised(bias + left[0] + left[1] + left[2], scale);
+        below[0] = requantised(bias + left[1] - left[2] - left[3], scale);
         if (right) {
-            above[channel + STUDENT_LANES] = requantised(bias + second[0] + second[1] + second[2], scale);
-            below[channel + STUDENT_LANES] = requantised(bias + second[1] - second[2] - second[3], scale);
+            above[STUDENT_LANES] = requantised(bias + second[0] + second[1] + second[2], scale);
+            below[STUDENT_LANES] = requantised(bias + second[1] - second[2] - second[3], scale);
         }
     }
 }
+#endif
 
 /* The 3x3 convolution of that number, of the window in; its STUDENT_ROWS rows go to the window out, from row `at` on. */
 static void kernel_conv(unsigned layer, unsigned bands, const uint8_t *in, uint8_t *out, unsigned at,
@@ -158,7 +170,8 @@ static void kernel_conv(unsigned layer, unsigned bands, const uint8_t *in, uint8
             }
             products(columns[(band + 3) & 3], columns[band & 3], columns[(band + 1) & 3], columns[(band + 2) & 3],
                      CONV_WEIGHTS[layer][0][0], scratch->sums);
-            outputs(layer, scratch->sums, above + band * STUDENT_LANES, below + band * STUDENT_LANES, band + 1 < bands);
+            outputs(scratch->sums, CONV_REQUANT[layer], above + band * STUDENT_LANES, below + band * STUDENT_LANES,
+                    band + 1 < bands);
         }
     }
 }

@@ -8,8 +8,8 @@
 #ifndef STUDENT_LAYERS_H
 #define STUDENT_LAYERS_H
 
-#if defined(STUDENT_KERNELS_DSP)
-#include "kernels_dsp.h"
+#if defined(STUDENT_KERNELS_THUMB)
+#include "kernels_thumb.h"
 #endif
 #include "kernels_portable.h"
 
