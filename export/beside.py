@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distill import runs
-from distill.golden import write_golden
+from distill.golden import Clip, write_golden
 from export.golden import golden_clips
 from export.readme import Known, write_readme
 from export.source import Source
@@ -20,6 +20,11 @@ def write_beside(
 
     synthetic: golden vectors of synthesised clips, even where the recordings might be handed on.
     """
-    clips, licence = golden_clips(source.held_out, source.config["lineage"], synthetic=synthetic)
+    clips, licence = golden_of(source, synthetic=synthetic)
     write_golden(output, clips, audio_licence=licence)
     write_readme(output, described, Known(runs.read_result(run)))
+
+
+def golden_of(source: Source, *, synthetic: bool = False) -> tuple[list[Clip], str]:
+    """The clips of a student's golden vectors, and the licence they are handed on under."""
+    return golden_clips(source.held_out, source.config["lineage"], synthetic=synthetic)

@@ -31,6 +31,7 @@ from distill.options import existing, json_option, licence_option, output_option
     "--tflite", metavar="[SECONDS]", type=click.FloatRange(0, min_open=True), is_flag=False, flag_value=2.0,
     help="Also write a .tflite, for clips of so many seconds [2].",
 )  # fmt: skip
+@click.option("--c", is_flag=True, help="Also write c/: the student in C99, for microcontrollers (Wav2Small, in integers).")
 @click.option("--synthetic-golden", is_flag=True, help="Golden vectors of synthesised clips, not of recordings.")
 @licence_option
 @json_option
@@ -45,6 +46,7 @@ def export(as_json: bool, **options: Any) -> Any:
       distill export runs/w2s --int8 -o student.onnx
       distill export runs/w2s --smallest --audio recordings/ --data-licence "CC BY 4.0" -o student.onnx
       distill export wav2small --int8 --audio recordings/ --data-licence "CC BY 4.0" -o student.onnx
+      distill export runs/w2s --int8 --c -o student.onnx
       distill export runs/w2s --tflite 3 -o student.onnx
     """
     from export.exporting import export as run

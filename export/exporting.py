@@ -13,7 +13,8 @@ from distill.licences import UNKNOWN, require
 from distill.pretrained import STEP
 from distill.progress import say
 from distill.sources.manifest import write_failures
-from export.beside import write_beside
+from export.beside import golden_of, write_beside
+from export.c.bundle import make_c
 from export.card import describe
 from export.ladder import Rung, first_broken, scores
 from export.making import Asked, Made, files
@@ -29,7 +30,7 @@ LADDER, UNREAD = ".ladder.json", ".failed.csv"
 def export(
     run: str | Path, *, output: str | Path, int8: bool = False, smallest: bool = False, budget: int | None = None,
     audio: str | Path | None = None, audio_licence: str | None = None, tflite: float | None = None,
-    synthetic_golden: bool = False, require_licence: str | None = None,
+    synthetic_golden: bool = False, require_licence: str | None = None, c: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Export a trained student to `output` (.onnx), its .json, golden vectors and model card beside it; of a causal
     student also what answers token by token, .step.onnx.
@@ -41,7 +42,8 @@ def export(
     layouts have the last two. audio: more recordings for them to be rounded and tuned on, a folder or a manifest, under
     audio_licence, which becomes one of the student's data; what of it cannot be used is named in a .failed.csv.
     tflite: seconds of the clips that a .tflite beside it takes, None for no such file. synthetic_golden: see
-    `export.golden`. require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not exceed.
+    `export.golden`. require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not exceed. c:
+    also write a folder c/ beside it, the same integers as C99 for microcontrollers (Wav2Small's layouts, quantised).
 
     The ladder (torch, ONNX float, folded, int8 at eight lengths on the run's held-out clips) is climbed every time; a
     bundle whose ladder breaks is not written, only the ladder.
@@ -52,17 +54,17 @@ def export(
     Raises:
         Refused: a licence is too strict.
         DistillError: nothing that can be exported, tensors that do not fit, an output that is no .onnx, no clips to
-            calibrate with, audio that cannot be used, a student that has no smallest file, two kinds of file at once, a
-            budget that is too small, or a broken ladder.
+            calibrate with, audio that cannot be used, a student that has no smallest file or no C, two kinds of file
+            at once, a budget that is too small, or a broken ladder.
     """
     run, output, asked = Path(run), Path(output), Asked(int8, smallest, budget)
     more = None if audio is None else Audio(Path(audio), audio_licence or UNKNOWN)
     _check_output(output)
-    _check_asked(asked, more)
+    _check_asked(asked, more, c=c)
     if tflite is not None:
         from export.tflite import make_tflite  # of an extra of its own: what is lacking is told before the work
     source = open_source(run, int8=asked.quantised, audio=more)
-    _check_layout(source, asked)
+    _check_layout(source, asked, c=c)
     config = source.config
     require(require_licence, {"the student": config["licence"], "what it was trained on": config["data_licence"]})
     if more is not None:
@@ -80,16 +82,21 @@ def export(
         rungs += [step.rung] if step else []
         lite = None if tflite is None else make_tflite(source, Path(folder), seconds=tflite, int8=asked.quantised)
         rungs += lite.rungs if lite else []
+        in_c = make_c(source, made[-1], ladder, Path(folder)) if c else None
+        rungs += [in_c.rung] if in_c and in_c.rung else []
         _refuse_broken(rungs, output)
         path, data = made[-1].path, made[-1].data
         data = {**data, "step": step.as_dict()} if step else data
         data = {**data, "tflite": lite.as_dict()} if lite else data
+        data = {**data, "c": in_c.as_dict()} if in_c else data
         described = describe(path, data, rungs, [clip.file for clip in source.calibration])
         _put_in_place(path, described, output)
         if step:
             step.put_in_place(output)
         if lite:
             lite.put_in_place(output)
+        if in_c:
+            in_c.put_in_place(output, golden_of(source, synthetic=synthetic_golden)[0])
     write_beside(run, source, described, output, synthetic=synthetic_golden)
     return described
 
@@ -101,14 +108,18 @@ def _check_output(output: Path) -> None:
         raise DistillError(f"{output}: is a folder; name a file")
 
 
-def _check_asked(asked: Asked, audio: Audio | None) -> None:
+def _check_asked(asked: Asked, audio: Audio | None, *, c: bool) -> None:
     if asked.int8 + asked.smallest + (asked.budget is not None) > 1:
         raise DistillError("--int8, --smallest and --budget each make another file; give one of them")
     if audio is not None and not asked.quantised:
         raise DistillError("--audio is what is rounded and tuned on: it goes with --int8, --smallest or --budget")
+    if c and not asked.quantised:
+        raise DistillError("--c computes in integers: it goes with --int8, --smallest or --budget")
 
 
-def _check_layout(source: Source, asked: Asked) -> None:
+def _check_layout(source: Source, asked: Asked, *, c: bool) -> None:
+    if c and not isinstance(source.student, Vgg7):
+        raise DistillError(f"{source.config['arch']}: only Wav2Small's layouts have an engine in C; leave --c out")
     if (asked.smallest or asked.budget is not None) and not isinstance(source.student, Vgg7):
         raise DistillError(f"{source.config['arch']}: only Wav2Small's layouts have few bits; export it with --int8")
 
@@ -128,7 +139,7 @@ def _refuse_broken(ladder: Sequence[Rung], output: Path) -> None:
     report = output.with_suffix(LADDER)
     write_json(report, [rung.as_dict() for rung in ladder])
     raise DistillError(
-        f"the ladder breaks at {broken.rung}: off by {broken.max_abs:.3g}, CCC with torch "
+        f"the ladder breaks at {broken.rung}: off by {broken.max_abs:.3g}, CCC with {broken.against} "
         f"{scores(broken.ccc)}; nothing was exported, {report} has the rungs"
     )
 
@@ -147,7 +158,7 @@ def tell(result: Mapping[str, Any]) -> str:
     """A bundle's ladder and size, for people."""
     lines = [
         f"{rung['rung']:<11} {'holds' if rung['passed'] else 'BREAKS'}: largest difference {rung['max_abs']:.2g}, "
-        f"CCC with torch {scores(rung['ccc'])} ({rung['n']} clips of {rung['recordings'] or 'no'} recordings)"
+        f"CCC with {rung['against']} {scores(rung['ccc'])} ({rung['n']} clips of {rung['recordings'] or 'no'} recordings)"
         for rung in result["ladder"]
     ]
     return "\n".join([*lines, f"{result['bytes']:,} bytes, weights {result['licence']}, data {result['data_licence']}"])

@@ -29,7 +29,8 @@ class Limit:
 
 
 #: The limits, in one place: of what torch exports, of that without what can be spared, of the quantised file; of what
-#: answers token by token, at the clip's end; of LiteRT's.
+#: answers token by token, at the clip's end; of LiteRT's; and of the engine in C against the quantised file, whose
+#: integers it has.
 LIMITS = {
     "onnx float": Limit(max_abs=1e-3, ccc=0.9999),
     "onnx folded": Limit(max_abs=1e-3, ccc=0.9999),
@@ -38,16 +39,17 @@ LIMITS = {
     "step int8": Limit(max_abs=0.15, ccc=0.98),
     "tflite": Limit(max_abs=1e-3, ccc=0.9999),
     "tflite int8": Limit(max_abs=0.15, ccc=0.98),
+    "c": Limit(max_abs=0.01, ccc=0.999),
 }
 
 
 @dataclass(frozen=True)
 class Rung:
-    """How far one conversion is from torch.
+    """How far one conversion is from what it is made of: torch, or another rung.
 
     ccc: {axis: value}, None where torch's own answers do not vary. n: clips compared; recordings: real ones, of which
     they are made. by: {"length", "level" or "snr": {"5 s": {n, max_abs, ccc}}}, the same of those clips alone; the
-    limits are for all clips together.
+    limits are for all clips together. against: what it is compared with.
 
     >>> Rung("float", 1e-7, {"arousal": 1.0}, 9, 3, True).as_dict()["rung"]
     'float'
@@ -60,6 +62,7 @@ class Rung:
     recordings: int
     passed: bool
     by: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    against: str = "torch"
 
     def as_dict(self) -> dict[str, Any]:
         """As the JSON has it."""
@@ -69,12 +72,19 @@ class Rung:
 class Ladder:
     """Clips, and what the reference answers to them, asked once: every rung is compared with that.
 
-    recordings: how many real ones the clips are made of.
+    recordings: how many real ones the clips are made of. against: the reference's name.
     """
 
-    def __init__(self, reference: Answer, probes: Sequence[Probe], *, recordings: int = 0) -> None:
-        self._probes, self._recordings = probes, recordings
+    def __init__(
+        self, reference: Answer, probes: Sequence[Probe], *, recordings: int = 0, against: str = "torch"
+    ) -> None:
+        self._probes, self._recordings, self._against = probes, recordings, against
         self._expected = self._answers(reference)
+
+    def anew(self, against: str, reference: Answer, heard: Callable[[np.ndarray], np.ndarray]) -> Ladder:
+        """The same clips, as `heard` makes them, and another reference of that name."""
+        probes = [probe._replace(signal=heard(probe.signal)) for probe in self._probes]
+        return Ladder(reference, probes, recordings=self._recordings, against=against)
 
     def rung(self, name: str, answer: Answer) -> Rung:
         """How far an answer (its name in `LIMITS`) is from the reference on all clips."""
@@ -86,7 +96,7 @@ class Ladder:
             for trait, values in self._slices().items()
         }
         passed = whole["max_abs"] <= limit.max_abs and not low
-        return Rung(name, **whole, recordings=self._recordings, passed=passed, by=by)
+        return Rung(name, **whole, recordings=self._recordings, passed=passed, by=by, against=self._against)
 
     def _answers(self, answer: Answer) -> np.ndarray:
         return np.concatenate([answer(probe.signal[None]) for probe in self._probes])

@@ -20,6 +20,7 @@ from export.onnx import write_float, write_metadata
 from export.precision import bits_within, fewest_bits, usual_bits
 from export.quantising import quantised
 from export.source import Source
+from students.quantised import QuantisedVgg
 from students.streaming import is_causal
 from students.wav2small import Vgg7
 
@@ -35,12 +36,13 @@ _TRIED = {"oldest_runtime": OLDEST_RUNTIME}
 
 class Made(NamedTuple):
     """A file that may be put in place: what it says of itself, and how it stands to torch. step: the graph that answers
-    token by token, of a student that is causal (`export.stepping`)."""
+    token by token, of a student that is causal (`export.stepping`). integers: those in it, where it is made of them."""
 
     path: Path
     data: dict[str, Any]
     rung: Rung
     step: onnx.ModelProto | None = None
+    integers: QuantisedVgg | None = None
 
 
 class Asked(NamedTuple):
@@ -101,7 +103,7 @@ def _in_integers(source: Source, asked: Asked, plain: Made, ladder: Ladder) -> M
     write_metadata(path, data)
     step = integer_graph(network, source.network.unanswered, step=True) if is_causal(student) else None
     known = {**data, **_TRIED, "bits": bits, "tuned": tuned}
-    return Made(path, known, ladder.rung("onnx int8", session_answer(path)), step)
+    return Made(path, known, ladder.rung("onnx int8", session_answer(path)), step, network)
 
 
 def _quantised(source: Source, plain: Made, ladder: Ladder) -> Made:

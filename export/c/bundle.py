@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from distill.files import sha256_of, whole
-from distill.golden import Clip
+from distill.golden import FULL_SCALE, Clip
 from distill.progress import say
 from export.c.compiled import UNIT, UNTAUGHT, Engine, compiled, compiler, to_samples
-from export.c.description import Description
+from export.c.description import describe
 from export.c.numbers import define, table
 from export.c.writing import ENGINE, sources
-from export.ladder import LIMITS, Answer, Ladder, Rung
+from export.ladder import LIMITS, Answer, Ladder, Rung, session_answer
+from export.making import Made
+from export.source import Source
 
 #: Beside the ONNX file.
 FOLDER = "c"
@@ -60,27 +62,30 @@ class MadeC:
         return [path for path in sorted(self.folder.iterdir()) if path.suffix in (".c", ".h", ".txt")]
 
     def _golden(self, clips: Sequence[np.ndarray]) -> str:
-        answers = [self.onnx(clip[None] / np.float32(-UNTAUGHT * UNIT)) for clip in clips]
+        answers = [self.onnx(clip[None] / np.float32(FULL_SCALE)) for clip in clips]
         exact = [self.engine.hear([clip]) if self.engine else np.zeros(3, np.int32) for clip in clips]
         return golden_header(clips, np.concatenate(answers), np.stack(exact), run=self.engine is not None)
 
 
-def make_c(student: Description, onnx: Answer, ladder: Ladder, folder: Path) -> MadeC:
-    """Write a student's sources into `folder`, and, where there is a compiler, run them against the ONNX file, on the
-    ladder's clips in 16 bits.
+def make_c(source: Source, made: Made, ladder: Ladder, folder: Path) -> MadeC:
+    """Write the sources of the integers in `made` into a folder of `folder`, and, where there is a compiler, run them
+    against the ONNX file, on the ladder's clips in 16 bits.
 
     Raises:
         DistillError: the compiler refuses, or the engine has no room for the student's scales.
     """
+    assert made.integers is not None  # it was asked for a quantised student of these layouts
+    folder = folder / FOLDER
     folder.mkdir()
     along = {name: (ENGINE / name).read_text() for name in _ALONG}
-    for name, text in {**sources(student), **along}.items():
+    for name, text in {**sources(describe(made.integers, source.network.unanswered)), **along}.items():
         (folder / name).write_text(text)
+    onnx = session_answer(made.path)
     if compiler() is None:
         say(NO_COMPILER)
         return MadeC(folder, onnx, None, None)
     engine = compiled(folder)
-    return MadeC(folder, onnx, ladder.against("onnx int8", onnx, in_samples).rung("c", engine), engine)
+    return MadeC(folder, onnx, ladder.anew("onnx int8", onnx, in_samples).rung("c", engine), engine)
 
 
 def in_samples(signal: np.ndarray) -> np.ndarray:
@@ -89,7 +94,7 @@ def in_samples(signal: np.ndarray) -> np.ndarray:
     >>> in_samples(np.array([0.1, 2.0], np.float32)).tolist()
     [0.100006103515625, 0.999969482421875]
     """
-    return to_samples(signal) * np.float32(1 / (-UNTAUGHT * UNIT))
+    return to_samples(signal) / np.float32(FULL_SCALE)
 
 
 def golden_header(clips: Sequence[np.ndarray], onnx: np.ndarray, exact: np.ndarray, *, run: bool) -> str:
