@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -34,12 +35,13 @@ def compiler() -> str | None:
 
 
 def compiled(folder: Path, *, flags: Sequence[str] = (_NATIVE,)) -> Engine:
-    """Compile `folder`/student.c into a library beside it, and open that.
+    """Compile `folder`/student.c into a library beside it, of a name of its own, and open that: a process loads no path
+    twice.
 
     Raises:
         DistillError: there is no compiler, or it refuses.
     """
-    found, library = compiler(), folder / "student.so"
+    found, library = compiler(), folder / f"student-{secrets.token_hex(4)}.so"
     if found is None:
         raise DistillError("no C compiler here: install gcc or clang, or name one by CC")
     command = [found, *FLAGS, *flags, str(folder / "student.c"), "-o", str(library)]
