@@ -41,10 +41,19 @@ class Head:
 
 
 @dataclass(frozen=True)
+class RunningLevel:
+    """What a stream is normalised by: power averaged by power. forgetting: nepers that a frame loses with every later
+    one; few: power that the average begins with, at the floor, of samples at -1..1."""
+
+    forgetting: float
+    few: float
+
+
+@dataclass(frozen=True)
 class Description:
     """A student. fine: convolutions before the pool, the first of one channel; coarse: those behind it. lin_bias:
-    float64 [13] where it cannot go into the head's, else None. forgetting: nepers that a token loses with every later
-    one, for a student that looks back alone; None for one that hears whole clips."""
+    float64 [13] where it cannot go into the head's, else None. level: of a student that looks back alone; None for one
+    that hears whole clips. forgetting: nepers that a token loses with every later one."""
 
     n_fft: int
     hop: int
@@ -57,7 +66,8 @@ class Description:
     sof: Product
     lin_bias: np.ndarray | None
     head: Head
-    forgetting: float | None = None
+    level: RunningLevel | None = None
+    forgetting: float = 0.0
 
     @property
     def half(self) -> int:
@@ -86,7 +96,6 @@ def describe(network: QuantisedVgg, lacking: np.ndarray | None = None) -> Descri
         coarse=[conv for name, conv in convolutions.items() if name.startswith("coarse")],
         lin=_product(network, network.lin, float(step)), sof=_product(network, network.sof, float(step)),
         lin_bias=apart, head=_head(network, lacking),
-        forgetting=getattr(network, "forgetting", 0.0) or None,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from export.c import layouts, tables
-from export.c.description import Description
+from export.c.description import Description, RunningLevel
 from export.c.numbers import define, fixed, shift_for, table
 from students.frontend import POWER_FLOOR, VARIANCE_FLOOR
 
@@ -42,7 +42,7 @@ def shape(student: Description) -> str:
         "STUDENT_HOP": student.hop, "STUDENT_BANDS": student.mels,
         "STUDENT_FINE": len(student.fine), "STUDENT_COARSE": len(student.coarse),
         "STUDENT_TOKEN_PARTS": student.parts, "STUDENT_LIN_ROWS": len(student.lin.levels),
-        "STUDENT_GRAM": int(student.lin_bias is not None), "STUDENT_CAUSAL": int(student.forgetting is not None),
+        "STUDENT_GRAM": int(student.lin_bias is not None), "STUDENT_CAUSAL": int(student.level is not None),
     }  # fmt: skip
     return "\n".join(define(name, value) for name, value in lines.items()) + "\n"
 
@@ -66,11 +66,11 @@ def _front_end(student: Description) -> list[str]:
         "MEL_ZERO": student.mel_zero, "MEL_SCALE": round(math.log(2) / student.mel_step * 2**16),
         "MEL_FLOOR": round(math.log2(POWER_FLOOR) * 2**16), "VARIANCE_FLOOR_Q16": round(floor * 2**16),
         "SCORE_LIMIT": round(SCORES * _LOG2_E * 2**16),
-        "FORGETTING_Q24": round((student.forgetting or 0.0) * _LOG2_E * 2**24),
+        "FORGETTING_Q24": round(student.forgetting * _LOG2_E * 2**24),
     }  # fmt: skip
     return [
         "\n".join(define(name, value) for name, value in numbers.items()),
-        *([_level_numbers(student)] if student.forgetting is not None else []),
+        *([_level(student.level)] if student.level is not None else []),
         table("int32_t", "LOG2_TABLE", tables.log2_table(), "log2 of 1 to 2, in units of 2^-16"),
         table("uint32_t", "EXP2_TABLE", tables.exp2_table(), "2 to the power of 0 to -1, in units of 2^-20"),
         table("int32_t", "HANN", tables.hann(student.n_fft), "the window, with what the transform has room for"),
@@ -80,6 +80,13 @@ def _front_end(student: Description) -> list[str]:
         table("uint8_t", "MEL_END", rows.end),
         table("uint16_t", "MEL_WEIGHTS", rows.weights),
     ]
+
+
+def _level(level: RunningLevel) -> str:
+    """Of a stream: what its average of power loses with every frame, and begins with."""
+    lost, few = 1 - math.exp(-level.forgetting), level.few * _FULL_POWER * 2**16
+    numbers = {"LEVEL_LOST": f"{round(lost * 2**32)}u", "FEW_Q16": round(few), "FEW_ADDED_Q16": round(lost * few)}
+    return "\n".join(define(name, value) for name, value in numbers.items())
 
 
 def _first(student: Description) -> list[str]:
