@@ -12,11 +12,11 @@
 #if !defined(STUDENT_PORTABLE) && defined(__thumb2__) && defined(__ARM_ARCH) && __ARM_ARCH_PROFILE == 'M'
 #define STUDENT_KERNELS_THUMB 1
 #define STUDENT_ROWS 2
-#define STUDENT_SCRATCH_BYTES 2048
+#define STUDENT_SCRATCH_BYTES 1280
 #else
 #define STUDENT_KERNELS_PORTABLE 1
 #define STUDENT_ROWS 2
-#define STUDENT_SCRATCH_BYTES 2048
+#define STUDENT_SCRATCH_BYTES 1280
 #endif
 
 /* Kernels load several words at once. */
@@ -39,9 +39,20 @@
 #define STUDENT_HALF ((STUDENT_BANDS + 1) / 2)
 #define STUDENT_MEL_ROW (STUDENT_BANDS + 2)
 
-/* A window: the two rows before, and STUDENT_ROWS new ones. */
+/* A window: the two rows before, and STUDENT_ROWS new ones. Behind the last convolution nothing looks back: a target
+ * keeps STUDENT_LAST_BEFORE rows before the new ones there, if its kernels want them. */
 #define STUDENT_WINDOW_ROWS (STUDENT_ROWS + 2)
 #define STUDENT_WINDOW(bands) (STUDENT_WINDOW_ROWS * (bands) * STUDENT_LANES)
+#ifndef STUDENT_LAST_BEFORE
+#define STUDENT_LAST_BEFORE 0
+#endif
+#define STUDENT_LAST ((STUDENT_LAST_BEFORE + STUDENT_ROWS) * STUDENT_HALF * STUDENT_LANES)
+
+/* A stream is answered behind every token. Where there are two rows at once, the layers behind the pool run for each;
+ * where there are more, those that fill no window are computed when an answer is asked for, on a copy of what is pooled.
+ */
+#define STUDENT_TOKENS_AT_ONCE (STUDENT_CAUSAL && STUDENT_ROWS == 2 ? 1 : STUDENT_ROWS)
+#define STUDENT_GLANCES (STUDENT_CAUSAL && STUDENT_ROWS > 2)
 
 /* What the softmax pooling carries on: for lin by lin rows, and for each band apart in the 17K layout. */
 #define STUDENT_POOLED (STUDENT_LIN_ROWS * STUDENT_TOKEN_PARTS)
@@ -58,7 +69,7 @@
 /* Of the memory for student_init; student.c does not compile where it is not enough. */
 #define STUDENT_MEMORY_BYTES                                                                                           \
     ((192 + STUDENT_FFT * 2 + STUDENT_WINDOW_ROWS * STUDENT_MEL_ROW + STUDENT_FINE * STUDENT_WINDOW(STUDENT_BANDS) +   \
-      (STUDENT_COARSE + 1) * STUDENT_WINDOW(STUDENT_HALF) + STUDENT_POOLING_BYTES * (1 + STUDENT_CAUSAL) +             \
+      STUDENT_COARSE * STUDENT_WINDOW(STUDENT_HALF) + STUDENT_LAST + STUDENT_POOLING_BYTES * (1 + STUDENT_GLANCES) +   \
       STUDENT_SCRATCH_BYTES + STUDENT_BUFFER_BYTES + 7) /                                                              \
      8 * 8)
 

@@ -31,10 +31,10 @@ static void kernel_clear(uint8_t *window, unsigned bands, unsigned row)
     memset(row_of(window, bands, row), 0, bands * STUDENT_LANES);
 }
 
-/* The last two rows become the first ones. */
-static void kernel_slide(uint8_t *window, unsigned bands)
+/* The two rows from row `by` on become the first ones. */
+static void kernel_slide(uint8_t *window, unsigned bands, unsigned by)
 {
-    memcpy(window, row_of(window, bands, STUDENT_ROWS), 2 * bands * STUDENT_LANES);
+    memmove(window, row_of(window, bands, by), 2 * bands * STUDENT_LANES);
 }
 #endif
 

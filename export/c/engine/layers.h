@@ -35,7 +35,7 @@ struct layers {
     uint8_t mel[STUDENT_WINDOW_ROWS * STUDENT_MEL_ROW];
     uint8_t fine[STUDENT_FINE][STUDENT_WINDOW(STUDENT_BANDS)];
     uint8_t coarse[STUDENT_COARSE][STUDENT_WINDOW(STUDENT_HALF)];
-    uint8_t last[STUDENT_WINDOW(STUDENT_HALF)];
+    uint8_t last[STUDENT_LAST];
 };
 
 static void layers_init(struct layers *layers)
@@ -77,29 +77,31 @@ static void run_coarse(struct layers *layers, unsigned rows, struct pooling *poo
 {
     int64_t first = layers->token;
     for (unsigned layer = 0; layer < STUDENT_COARSE; layer++) {
-        uint8_t *out = layer + 1 < STUDENT_COARSE ? layers->coarse[layer + 1] : layers->last;
-        kernel_conv(STUDENT_FINE - 1 + layer, STUDENT_HALF, layers->coarse[layer], out, 2, &scratch->conv);
-        clear_outside(out, STUDENT_HALF, 2, STUDENT_ROWS, first -= BEHIND, layers->tokens);
+        int is_last = layer + 1 == STUDENT_COARSE;
+        uint8_t *out = is_last ? layers->last : layers->coarse[layer + 1];
+        unsigned at = is_last ? STUDENT_LAST_BEFORE : 2;
+        kernel_conv(STUDENT_FINE - 1 + layer, STUDENT_HALF, layers->coarse[layer], out, at, &scratch->conv);
+        clear_outside(out, STUDENT_HALF, at, STUDENT_ROWS, first -= BEHIND, layers->tokens);
     }
     unsigned from = first < 0 ? (unsigned)(first < -(int64_t)rows ? (int64_t)rows : -first) : 0, end = rows;
     if (first + end > layers->tokens) end = first < layers->tokens ? (unsigned)(layers->tokens - first) : 0;
     if (from >= end) return;
-    kernel_attend(layers->last, 2 + from, 2 + end, pooling, &scratch->attend);
+    kernel_attend(layers->last, STUDENT_LAST_BEFORE + from, STUDENT_LAST_BEFORE + end, pooling, &scratch->attend);
     layers->heard += end - from;
 }
 
 static void slide_fine(struct layers *layers)
 {
     memcpy(layers->mel, layers->mel + STUDENT_ROWS * STUDENT_MEL_ROW, 2 * STUDENT_MEL_ROW);
-    for (unsigned layer = 0; layer < STUDENT_FINE; layer++) kernel_slide(layers->fine[layer], STUDENT_BANDS);
+    for (unsigned layer = 0; layer < STUDENT_FINE; layer++) kernel_slide(layers->fine[layer], STUDENT_BANDS, STUDENT_ROWS);
     layers->frame += STUDENT_ROWS;
     layers->frames_held = 0;
 }
 
 static void slide_coarse(struct layers *layers)
 {
-    for (unsigned layer = 0; layer < STUDENT_COARSE; layer++) kernel_slide(layers->coarse[layer], STUDENT_HALF);
-    layers->token += STUDENT_ROWS;
+    for (unsigned layer = 0; layer < STUDENT_COARSE; layer++) kernel_slide(layers->coarse[layer], STUDENT_HALF, STUDENT_TOKENS_AT_ONCE);
+    layers->token += STUDENT_TOKENS_AT_ONCE;
     layers->tokens_held = 0;
 }
 
@@ -116,12 +118,12 @@ static void row_given(struct layers *layers, struct pooling *pooling, union scra
     run_fine(layers, scratch);
     slide_fine(layers);
     layers->tokens_held += STUDENT_ROWS / 2;
-    if (layers->tokens_held < STUDENT_ROWS) return;
-    run_coarse(layers, STUDENT_ROWS, pooling, scratch);
+    if (layers->tokens_held < STUDENT_TOKENS_AT_ONCE) return;
+    run_coarse(layers, STUDENT_TOKENS_AT_ONCE, pooling, scratch);
     slide_coarse(layers);
 }
 
-#if STUDENT_CAUSAL
+#if STUDENT_GLANCES
 /* What the rows that fill no window would add to the pooling; the layers stay as they are. Returns the tokens heard. */
 static int64_t glance(struct layers *layers, struct pooling *pooling, union scratch *scratch)
 {
@@ -133,7 +135,9 @@ static int64_t glance(struct layers *layers, struct pooling *pooling, union scra
     layers->heard = before;
     return heard;
 }
-#else
+#endif
+
+#if !STUDENT_CAUSAL
 /* The clip ends: rows of zeros, until the last token is through. */
 static void finish(struct layers *layers, struct pooling *pooling, union scratch *scratch)
 {

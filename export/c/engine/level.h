@@ -20,6 +20,7 @@ static void add_samples(struct sums *sums, const int16_t *pcm, size_t n)
     sums->count += (uint32_t)n;
 }
 
+#if !STUDENT_CAUSAL
 /* The mean, in units of 2^-16. */
 static int64_t mean_q16(const struct sums *sums)
 {
@@ -36,7 +37,7 @@ static int32_t level_of(const struct sums *sums)
     return log2_q16((uint64_t)(variance < 0 ? 0 : variance) + VARIANCE_FLOOR_Q16) - 16 * 65536;
 }
 
-#if STUDENT_CAUSAL
+#else
 /* Of a stream: the power of frames, averaged with weights of their own power that fade, in units of 2^-8, and the sum
  * of these weights, in units of 2^-16. */
 struct running {

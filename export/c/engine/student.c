@@ -12,8 +12,10 @@
 struct student_state {
     struct layers layers;
     struct pooling pooling;
-#if STUDENT_CAUSAL
+#if STUDENT_GLANCES
     struct pooling glanced;
+#endif
+#if STUDENT_CAUSAL
     struct running level;
 #else
     struct sums sums;
@@ -151,14 +153,16 @@ static void end_clip(struct student_state *state)
 int32_t student_result_q16(student *s, int32_t adv[3])
 {
     struct student_state *state = s->state;
-#if STUDENT_CAUSAL
+    const struct pooling *pooling = &state->pooling;
+#if STUDENT_GLANCES
     state->glanced = state->pooling;
     int64_t heard = glance(&state->layers, &state->glanced, &state->scratch);
-    const struct pooling *pooling = &state->glanced;
+    pooling = &state->glanced;
 #else
+#if !STUDENT_CAUSAL
     end_clip(state);
+#endif
     int64_t heard = state->layers.heard;
-    const struct pooling *pooling = &state->pooling;
 #endif
     if (heard > 0) {
         answer(pooling, adv);
