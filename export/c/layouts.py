@@ -33,6 +33,16 @@ def plain(levels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
 
 
+def columns(levels: np.ndarray) -> np.ndarray:
+    """Weights [13, in, 3, 3] by output, band, time and input: int64 [13, 3, 3, in]."""
+    return np.ascontiguousarray(levels.transpose(0, 3, 2, 1))
+
+
+def first_columns(levels: np.ndarray) -> np.ndarray:
+    """The first convolution's [13, 1, 3, 3] by output, band and time, and seven zeros: int64 [13, 16]."""
+    return np.asarray(np.pad(levels[:, 0].transpose(0, 2, 1).reshape(len(levels), -1), ((0, 0), (0, 7))))
+
+
 def first_rows(levels: np.ndarray) -> np.ndarray:
     """The first convolution's [13, 1, 3, 3], a zero behind every three bands: int64 [13, 12]."""
     return np.asarray(np.pad(levels[:, 0], ((0, 0), (0, 0), (0, 1))).reshape(len(levels), -1))

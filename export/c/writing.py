@@ -94,8 +94,13 @@ def _first(student: Description) -> list[str]:
     conv = student.fine[0]
     bias = conv.bias - student.mel_zero * conv.levels.sum((1, 2, 3))
     return [
+        "#if defined(STUDENT_SIGNED_WEIGHTS)",
+        table("int8_t", "FIRST_WEIGHTS", layouts.first_columns(conv.levels), "3 bands of 3 times"),
+        table("int32_t", "FIRST_BIAS", bias + 128 * conv.levels.sum((1, 2, 3))),
+        "#else",
         table("int16_t", "FIRST_WEIGHTS", layouts.first_rows(conv.levels), "the first convolution: 3 times of 3 bands"),
         table("int32_t", "FIRST_BIAS", bias),
+        "#endif",
         table("int32_t", "FIRST_SCALE", fixed(conv.scale, 32, "the first convolution")),
     ]
 
@@ -108,7 +113,11 @@ def _convolutions(student: Description) -> list[str]:
     bias = np.stack([conv.bias for conv in convs])
     levels = [conv.levels for conv in convs]
     return [
-        "#if defined(STUDENT_PLAIN_WEIGHTS)",
+        "#if defined(STUDENT_SIGNED_WEIGHTS)",
+        table("int8_t", "CONV_WEIGHTS", np.stack([layouts.columns(level) for level in levels]), "[13][band][time][13]"),
+        table("int32_t", "CONV_BIAS", bias + 128 * np.stack([level.sum((1, 2, 3)) for level in levels])),
+        table("int32_t", "CONV_SCALE", 4 * quarter),
+        "#elif defined(STUDENT_PLAIN_WEIGHTS)",
         table("int8_t", "CONV_WEIGHTS", np.stack([layouts.plain(level) for level in levels]), "[13][time][band][13]"),
         table("int32_t", "CONV_BIAS", bias), table("int32_t", "CONV_SCALE", 4 * quarter),
         "#else",

@@ -9,7 +9,12 @@
  * STUDENT_ROWS: rows (time steps) that a layer takes at once, an even number; behind the pool they come half as often.
  * STUDENT_PLAIN_WEIGHTS: convolutions' weights as they are (int8_t), and not transformed for Winograd's.
  * STUDENT_SCRATCH_BYTES: what kernels and transform use while they compute, and forget. */
-#if !defined(STUDENT_PORTABLE) && defined(__thumb2__) && defined(__ARM_ARCH) && __ARM_ARCH_PROFILE == 'M'
+#if !defined(STUDENT_PORTABLE) && defined(__ARM_FEATURE_MVE)
+#define STUDENT_KERNELS_MVE 1
+#define STUDENT_ROWS 2
+#define STUDENT_SIGNED_WEIGHTS 1
+#define STUDENT_SCRATCH_BYTES 2048
+#elif !defined(STUDENT_PORTABLE) && defined(__thumb2__) && defined(__ARM_ARCH) && __ARM_ARCH_PROFILE == 'M'
 #define STUDENT_KERNELS_THUMB 1
 #define STUDENT_ROWS 2
 #define STUDENT_SCRATCH_BYTES 1280

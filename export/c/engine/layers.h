@@ -8,7 +8,11 @@
 #ifndef STUDENT_LAYERS_H
 #define STUDENT_LAYERS_H
 
-#if defined(STUDENT_KERNELS_THUMB)
+#include "pooling.h"
+
+#if defined(STUDENT_KERNELS_MVE)
+#include "kernels_mve.h"
+#elif defined(STUDENT_KERNELS_THUMB)
 #include "kernels_thumb.h"
 #endif
 #include "kernels_portable.h"
