@@ -70,6 +70,11 @@ class Description:
     forgetting: float = 0.0
 
     @property
+    def convolutions(self) -> list[Convolution]:
+        """Those of 13 by 13 channels, in their order."""
+        return [*self.fine[1:], *self.coarse]
+
+    @property
     def half(self) -> int:
         """Bands behind the pool."""
         return (self.mels + 1) // 2

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from export.c.description import Product
+from export.c.description import Convolution, Product
+from export.c.numbers import fixed
 from students.quantised import LARGEST
 from students.wav2small import CHANNELS
 
@@ -28,11 +32,6 @@ def winograd(levels: np.ndarray) -> np.ndarray:
     return np.asarray(filled[:, :, list(PAIRS)])
 
 
-def plain(levels: np.ndarray) -> np.ndarray:
-    """Weights [13, in, 3, 3] by output, time, band and input: int64 [13, 3, 3, in]."""
-    return np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
-
-
 def columns(levels: np.ndarray) -> np.ndarray:
     """Weights [13, in, 3, 3] by output, band, time and input: int64 [13, 3, 3, in]."""
     return np.ascontiguousarray(levels.transpose(0, 3, 2, 1))
@@ -46,6 +45,17 @@ def first_columns(levels: np.ndarray) -> np.ndarray:
 def first_rows(levels: np.ndarray) -> np.ndarray:
     """The first convolution's [13, 1, 3, 3], a zero behind every three bands: int64 [13, 12]."""
     return np.asarray(np.pad(levels[:, 0], ((0, 0), (0, 0), (0, 1))).reshape(len(levels), -1))
+
+
+def quarter_scales(convolutions: Sequence[Convolution]) -> np.ndarray:
+    """A quarter of the scales of requantisation, in units of 2^-32: int64 [convolutions, 13]. That of every target is a
+    multiple of four, so that Winograd's, whose sums are four times as large, rounds as the others do."""
+    return np.stack([fixed(conv.scale, 30, "a convolution") for conv in convolutions])
+
+
+def score_scales(sof: Product) -> np.ndarray:
+    """From sums of products of sof to exponents of two, in units of 2^-32: int64 [rows]."""
+    return fixed(sof.scale * math.log2(math.e), 32, "sof")
 
 
 def kept_bits(*products: Product) -> int:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from export.c import layouts, tables
+from export.c import layouts, tables, x86
 from export.c.description import Description, RunningLevel
 from export.c.numbers import define, fixed, shift_for, table
 from students.frontend import POWER_FLOOR, VARIANCE_FLOOR
 
 #: The engine's sources.
 ENGINE = Path(__file__).parent / "engine"
+
+#: What kernels that multiply signed levels by signed weights take off the levels.
+SIGNED = 128
 
 #: Where the exponents of scores are cut off (nepers), as in the ONNX file.
 SCORES = 60.0
@@ -26,12 +29,14 @@ _FULL_POWER = 2.0**30
 
 
 def sources(student: Description) -> dict[str, str]:
-    """Text by file name: student.h, student.c, student_weights.h."""
+    """Text by file name: student.h, student.c, student_weights.h and, for processors with vectors of their own,
+    student_weights_x86.h."""
     made = {"student_shape.h": shape(student)}
     return {
         "student.h": _whole("student.h", made, set()),
         "student.c": _whole("student.c", made, {"student.h", "student_weights.h"}),
         "student_weights.h": weights(student),
+        "student_weights_x86.h": x86.weights(student),
     }
 
 
@@ -49,8 +54,12 @@ def shape(student: Description) -> str:
 
 def weights(student: Description) -> str:
     """Tables, weights and scales: student_weights.h."""
-    parts = [*_front_end(student), *_first(student), *_convolutions(student), *_attention(student),
-             *_head(student)]  # fmt: skip
+    parts = [
+        *_front_end(student), *_shared(student), *_head(student),
+        "#if defined(STUDENT_KERNELS_X86)", '#include "student_weights_x86.h"', "#else",
+        *_first(student), *_convolutions(student), *_attention(student),
+        "#endif",
+    ]  # fmt: skip
     body = "\n\n".join(parts)
     guard = "STUDENT_WEIGHTS_H"
     return (
@@ -89,41 +98,53 @@ def _level(level: RunningLevel) -> str:
     return "\n".join(define(name, value) for name, value in numbers.items())
 
 
-def _first(student: Description) -> list[str]:
-    """The level that stands for zero is taken off in the bias: the kernel multiplies levels as they are."""
+def _shared(student: Description) -> list[str]:
+    """What all kernels read alike. The level that stands for zero is taken off in the first convolution's bias: the
+    kernel multiplies levels as they are."""
     conv = student.fine[0]
-    bias = conv.bias - student.mel_zero * conv.levels.sum((1, 2, 3))
+    sums = conv.levels.sum((1, 2, 3))
+    bias = conv.bias - student.mel_zero * sums
+    shift = shift_for(student.lin.scale * 2**8, 31)
     return [
-        "#if defined(STUDENT_SIGNED_WEIGHTS)",
-        table("int8_t", "FIRST_WEIGHTS", layouts.first_columns(conv.levels), "3 bands of 3 times"),
-        table("int32_t", "FIRST_BIAS", bias + 128 * conv.levels.sum((1, 2, 3))),
+        "#if defined(STUDENT_SIGNED_LEVELS)",
+        table("int32_t", "FIRST_BIAS", bias + SIGNED * sums, "the first convolution"),
         "#else",
-        table("int16_t", "FIRST_WEIGHTS", layouts.first_rows(conv.levels), "the first convolution: 3 times of 3 bands"),
-        table("int32_t", "FIRST_BIAS", bias),
+        table("int32_t", "FIRST_BIAS", bias, "the first convolution"),
         "#endif",
         table("int32_t", "FIRST_SCALE", fixed(conv.scale, 32, "the first convolution")),
+        define("VALUE_SHIFT", shift),
+        table("int32_t", "VALUE_SCALE", fixed(student.lin.scale * 2**8, shift, "lin")),
+        *([] if student.lin_bias is None else
+          [table("int32_t", "LIN_BIAS", fixed(student.lin_bias, 16, "the bias of lin"))]),
+    ]  # fmt: skip
+
+
+def _first(student: Description) -> list[str]:
+    levels = student.fine[0].levels
+    return [
+        "#if defined(STUDENT_SIGNED_LEVELS)",
+        table("int8_t", "FIRST_WEIGHTS", layouts.first_columns(levels), "3 bands of 3 times"),
+        "#else",
+        table("int16_t", "FIRST_WEIGHTS", layouts.first_rows(levels), "3 times of 3 bands"),
+        "#endif",
     ]
 
 
 def _convolutions(student: Description) -> list[str]:
     """Of 13 by 13 channels, in the order of each target's kernel. A scale of all targets is a multiple of four, so that
     Winograd's, whose sums are four times as large, rounds as the others do."""
-    convs = [*student.fine[1:], *student.coarse]
-    quarter = np.stack([fixed(conv.scale, 30, "a convolution") for conv in convs])
-    bias = np.stack([conv.bias for conv in convs])
+    convs = student.convolutions
+    quarter, bias = layouts.quarter_scales(convs), np.stack([conv.bias for conv in convs])
     levels = [conv.levels for conv in convs]
     return [
-        "#if defined(STUDENT_SIGNED_WEIGHTS)",
+        "#if defined(STUDENT_SIGNED_LEVELS)",
         table("int8_t", "CONV_WEIGHTS", np.stack([layouts.columns(level) for level in levels]), "[13][band][time][13]"),
-        table("int32_t", "CONV_BIAS", bias + 128 * np.stack([level.sum((1, 2, 3)) for level in levels])),
+        table("int32_t", "CONV_BIAS", bias + SIGNED * np.stack([level.sum((1, 2, 3)) for level in levels])),
         table("int32_t", "CONV_SCALE", 4 * quarter),
-        "#elif defined(STUDENT_PLAIN_WEIGHTS)",
-        table("int8_t", "CONV_WEIGHTS", np.stack([layouts.plain(level) for level in levels]), "[13][time][band][13]"),
-        table("int32_t", "CONV_BIAS", bias), table("int32_t", "CONV_SCALE", 4 * quarter),
         "#else",
         table("int16_t", "CONV_WEIGHTS", np.stack([layouts.winograd(level) for level in levels]),
               "four times transformed: [16 places][13][14]"),
-        table("int32_t", "CONV_REQUANT", np.stack([4 * bias, quarter], -1), "four times the bias, a quarter of the scale"),
+        table("int32_t", "CONV_REQUANT", np.stack([4 * bias, quarter], -1), "4 * bias, scale / 4"),
         "#endif",
     ]  # fmt: skip
 
@@ -131,18 +152,13 @@ def _convolutions(student: Description) -> list[str]:
 def _attention(student: Description) -> list[str]:
     bits = layouts.kept_bits(student.lin, student.sof)
     lin, sof = (layouts.words(product, bits) for product in (student.lin, student.sof))
-    shift = shift_for(student.lin.scale * 2**8, 31)
     places = "{" + ", ".join(str(place) for place in layouts.PLACES[bits]) + "}"
-    numbers = {"ATTENTION_BITS": bits, "TOKEN_WORDS": lin.shape[1], "ATTENTION_PLACES": places, "VALUE_SHIFT": shift}
-    parts = [
+    numbers = {"ATTENTION_BITS": bits, "TOKEN_WORDS": lin.shape[1], "ATTENTION_PLACES": places}
+    return [
         "\n".join(define(name, value) for name, value in numbers.items()),
         table("uint32_t", "ATTENTION", np.stack([lin, sof], -1), f"weights of {bits} bits: a word of lin, one of sof"),
-        table("int32_t", "VALUE_SCALE", fixed(student.lin.scale * 2**8, shift, "lin")),
-        table("int32_t", "SCORE_SCALE", fixed(student.sof.scale * _LOG2_E, 32, "sof")),
+        table("int32_t", "SCORE_SCALE", layouts.score_scales(student.sof)),
     ]  # fmt: skip
-    if student.lin_bias is not None:
-        parts.append(table("int32_t", "LIN_BIAS", fixed(student.lin_bias, 16, "the bias of lin")))
-    return parts
 
 
 def _head(student: Description) -> list[str]:

@@ -14,22 +14,37 @@
 /* 30 - log2 n: the bits of a windowed sample. */
 #define PEAK_BITS (30 - STUDENT_FFT_BITS)
 
+/* What the transform computes with: a number of 32 bits or, where a target says so, as many as a vector has lanes, each
+ * of a frame of its own. */
+#ifndef KERNEL_FRAMES
+typedef int32_t fixed;
+typedef uint64_t power;
+
+static inline fixed fixed_product(fixed a, int32_t b) { return high_product(a, b); }
+
+/* In units of 2^14. */
+static inline power power_of(fixed re, fixed im)
+{
+    return ((uint64_t)((int64_t)re * re) + (uint64_t)((int64_t)im * im)) >> 14;
+}
+#endif
+
 /* A bin of the spectrum, and afterwards its power. */
 union bin {
     struct {
-        int32_t re, im;
+        fixed re, im;
     } z;
-    uint64_t power;
+    power power;
 };
 
 /* Product with a root of unity of 1.31. */
-static inline void turned(const union bin *b, const int32_t *root, int32_t *re, int32_t *im)
+static inline void turned(const union bin *b, const int32_t *root, fixed *re, fixed *im)
 {
-    *re = (high_product(b->z.re, root[0]) - high_product(b->z.im, root[1])) * 2;
-    *im = (high_product(b->z.re, root[1]) + high_product(b->z.im, root[0])) * 2;
+    *re = (fixed_product(b->z.re, root[0]) - fixed_product(b->z.im, root[1])) * 2;
+    *im = (fixed_product(b->z.re, root[1]) + fixed_product(b->z.im, root[0])) * 2;
 }
 
-static inline void butterfly(union bin *a, union bin *b, int32_t re, int32_t im)
+static inline void butterfly(union bin *a, union bin *b, fixed re, fixed im)
 {
     b->z.re = a->z.re - re;
     b->z.im = a->z.im - im;
@@ -40,11 +55,11 @@ static inline void butterfly(union bin *a, union bin *b, int32_t re, int32_t im)
 /* The first two steps of the transform, which multiply by 1 and -i alone. */
 static void fourfold(union bin *x)
 {
-    int32_t re = x[0].z.re, im = x[0].z.im, re2 = x[2].z.re, im2 = x[2].z.im;
-    int32_t sum_re = re + x[1].z.re, sum_im = im + x[1].z.im;
-    int32_t off_re = re - x[1].z.re, off_im = im - x[1].z.im;
-    int32_t sum2_re = re2 + x[3].z.re, sum2_im = im2 + x[3].z.im;
-    int32_t off2_re = re2 - x[3].z.re, off2_im = im2 - x[3].z.im;
+    fixed re = x[0].z.re, im = x[0].z.im, re2 = x[2].z.re, im2 = x[2].z.im;
+    fixed sum_re = re + x[1].z.re, sum_im = im + x[1].z.im;
+    fixed off_re = re - x[1].z.re, off_im = im - x[1].z.im;
+    fixed sum2_re = re2 + x[3].z.re, sum2_im = im2 + x[3].z.im;
+    fixed off2_re = re2 - x[3].z.re, off2_im = im2 - x[3].z.im;
     x[0].z.re = sum_re + sum2_re;
     x[0].z.im = sum_im + sum2_im;
     x[2].z.re = sum_re - sum2_re;
@@ -66,7 +81,7 @@ static void transform(union bin *x)
         for (unsigned k = 1; k < half; k++) {
             const int32_t *root = ROOTS[k * (COMPLEX / half)];
             for (unsigned first = k; first < COMPLEX; first += 2 * half) {
-                int32_t re, im;
+                fixed re, im;
                 turned(x + first + half, root, &re, &im);
                 butterfly(x + first, x + first + half, re, im);
             }
@@ -80,16 +95,22 @@ static void spectrum_power(union bin *x)
 {
     for (unsigned k = 1; k <= COMPLEX / 2; k++) {
         union bin *a = x + k, *b = x + COMPLEX - k, off;
-        int32_t even_re = a->z.re + b->z.re, even_im = a->z.im - b->z.im, re, im;
+        fixed even_re = a->z.re + b->z.re, even_im = a->z.im - b->z.im, re, im;
         off.z.re = a->z.re - b->z.re;
         off.z.im = a->z.im + b->z.im;
         turned(&off, ROOTS[k], &re, &im);
-        int32_t low_re = even_re + im, low_im = even_im - re, high_re = even_re - im, high_im = even_im + re;
-        a->power = ((uint64_t)((int64_t)low_re * low_re) + (uint64_t)((int64_t)low_im * low_im)) >> 14;
-        b->power = ((uint64_t)((int64_t)high_re * high_re) + (uint64_t)((int64_t)high_im * high_im)) >> 14;
+        fixed low_re = even_re + im, low_im = even_im - re, high_re = even_re - im, high_im = even_im + re;
+        a->power = power_of(low_re, low_im);
+        b->power = power_of(high_re, high_im);
     }
 }
 
+/* What no power reaches: log2 of it, in units of 2^-16. */
+#define NOTHING (-64 * 65536)
+
+#ifdef KERNEL_FRAMES
+#include "frontend_x86.h"
+#else
 /* Samples less their mean (in units of 2^-14), scaled by 2^shift to 30 bits, under the window, as `transform` takes
  * them. Returns the shift, or -1 where all samples are the mean. */
 static int windowed(const int16_t *pcm, int32_t mean, union bin *x)
@@ -110,9 +131,6 @@ static int windowed(const int16_t *pcm, int32_t mean, union bin *x)
     return shift;
 }
 
-/* What no power reaches: log2 of it, in units of 2^-16. */
-#define NOTHING (-64 * 65536)
-
 /* Log2 of the mel power of a frame of PCM, in units of 2^-16, of samples as whole numbers: [STUDENT_BANDS]. */
 static void log_mel(const int16_t *pcm, int32_t mean, union bin *x, int32_t *bands)
 {
@@ -130,6 +148,14 @@ static void log_mel(const int16_t *pcm, int32_t mean, union bin *x, int32_t *ban
         bands[band] = shift < 0 || sum == 0 ? NOTHING : log2_q16(sum) - unit;
     }
 }
+
+/* The same of as many frames as are heard at once, a hop apart: of one. */
+static void log_mels(const int16_t *pcm, const int32_t *means, unsigned frames, union bin *x,
+                     int32_t (*bands)[STUDENT_BANDS])
+{
+    for (unsigned frame = 0; frame < frames; frame++) log_mel(pcm + frame * STUDENT_HOP, means[frame], x, bands[frame]);
+}
+#endif
 
 /* Log-mel less the level (both log2, in units of 2^-16), not below the floor, as the first convolution takes it. */
 static inline uint8_t mel_level(int32_t band, int32_t level)

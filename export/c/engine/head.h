@@ -16,7 +16,7 @@ static int32_t within(int64_t x)
 /* Feature `row` of channels by (bands, channels): what was pooled of a band, or two channels' product over the bands. */
 static int32_t channel_at(const struct pooling *pooling, unsigned channel, unsigned band)
 {
-    return within(pooled(pooling, band * STUDENT_LIN_ROWS + channel) + LIN_BIAS[channel]);
+    return within(pooled(pooling, band * STUDENT_LIN_PLACES + channel) + LIN_BIAS[channel]);
 }
 
 static int32_t feature(const struct pooling *pooling, unsigned row)

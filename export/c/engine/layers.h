@@ -14,6 +14,8 @@
 #include "kernels_mve.h"
 #elif defined(STUDENT_KERNELS_THUMB)
 #include "kernels_thumb.h"
+#elif defined(STUDENT_KERNELS_X86)
+#include "kernels_x86.h"
 #endif
 #include "kernels_portable.h"
 

@@ -38,7 +38,7 @@ static inline void raise(struct pooling *pooling, unsigned row, int32_t by)
 /* One token of a row: sums of products of lin and of sof; the ramp that the token stands at. */
 static inline void carry(struct pooling *pooling, unsigned row, int32_t value, int32_t score, uint32_t ramp)
 {
-    int32_t at = (int32_t)(((int64_t)score * SCORE_SCALE[row % STUDENT_LIN_ROWS]) >> 16);
+    int32_t at = (int32_t)(((int64_t)score * SCORE_SCALE[row % STUDENT_LIN_PLACES]) >> 16);
     at = (at < -SCORE_LIMIT ? -SCORE_LIMIT : at > SCORE_LIMIT ? SCORE_LIMIT : at) + (int32_t)(ramp >> 8);
     int32_t above = ((at + 65535) >> 16) - pooling->reference[row];
     if (above > 0) raise(pooling, row, above);
@@ -67,7 +67,7 @@ static int64_t pooled(const struct pooling *pooling, unsigned row)
 {
     int64_t weights = pooling->weights[row], whole = pooling->values[row] / weights;
     int64_t rest = pooling->values[row] % weights, mean = whole * 256 + rest * 256 / weights;
-    return (mean * VALUE_SCALE[row % STUDENT_LIN_ROWS]) >> VALUE_SHIFT;
+    return (mean * VALUE_SCALE[row % STUDENT_LIN_PLACES]) >> VALUE_SHIFT;
 }
 
 #endif

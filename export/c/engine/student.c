@@ -23,8 +23,10 @@ struct student_state {
     uint8_t level_known;
 #endif
     uint8_t ended;
-    uint16_t held; /* samples */
-    int16_t samples[STUDENT_FFT];
+    uint16_t held;   /* samples */
+    uint16_t frames; /* whole ones among them, a hop apart, and the mean and the level that each is heard at */
+    int32_t means[STUDENT_FRAMES], levels[STUDENT_FRAMES];
+    int16_t samples[STUDENT_SAMPLES];
     union scratch scratch;
 #if STUDENT_BUFFERED
     int32_t buffered; /* frames */
@@ -49,7 +51,7 @@ void student_init(student *s, void *memory)
     state->level_known = 0;
 #endif
     state->ended = 0;
-    state->held = 0;
+    state->held = state->frames = 0;
 #if STUDENT_BUFFERED
     state->buffered = 0;
 #endif
@@ -81,25 +83,47 @@ static void know_level(struct student_state *state)
 }
 #endif
 
-/* A whole frame stands in samples. */
-static int hear_frame(struct student_state *state)
+/* Hear the frames that stand in samples; what the next one shares with them stays. */
+static void hear_frames(struct student_state *state)
 {
-    int32_t bands[STUDENT_BANDS];
-#if STUDENT_CAUSAL
-    int32_t mean = level_frame(&state->level, state->samples);
-    log_mel(state->samples, mean, state->scratch.bins, bands);
-    hear_levels(state, bands, running_level(&state->level));
-#elif STUDENT_BUFFERED
-    if (state->buffered >= STUDENT_MAX_FRAMES) return STUDENT_FULL;
-    log_mel(state->samples, (int32_t)((mean_q16(&state->sums) + 2) >> 2), state->scratch.bins, bands);
-    for (unsigned band = 0; band < STUDENT_BANDS; band++) {
-        state->buffer[state->buffered][band] = (int16_t)((bands[band] + 64) >> 7);
-    }
-    state->buffered++;
+    int32_t bands[STUDENT_FRAMES][STUDENT_BANDS];
+    log_mels(state->samples, state->means, state->frames, state->scratch.bins, bands);
+    for (unsigned frame = 0; frame < state->frames; frame++) {
+#if STUDENT_BUFFERED
+        for (unsigned band = 0; band < STUDENT_BANDS; band++) {
+            state->buffer[state->buffered][band] = (int16_t)((bands[frame][band] + 64) >> 7);
+        }
+        state->buffered++;
 #else
-    log_mel(state->samples, state->mean, state->scratch.bins, bands);
-    hear_levels(state, bands, state->level);
+        hear_levels(state, bands[frame], state->levels[frame]);
 #endif
+    }
+    unsigned past = state->frames * STUDENT_HOP;
+    state->held = (uint16_t)(state->held - past);
+    memmove(state->samples, state->samples + past, state->held * sizeof *state->samples);
+    state->frames = 0;
+}
+
+/* One more whole frame stands in samples. */
+static int frame_given(struct student_state *state)
+{
+    unsigned frame = state->frames++;
+#if STUDENT_CAUSAL
+    state->means[frame] = level_frame(&state->level, state->samples + frame * STUDENT_HOP);
+    state->levels[frame] = running_level(&state->level);
+#elif STUDENT_BUFFERED
+    state->means[frame] = (int32_t)((mean_q16(&state->sums) + 2) >> 2);
+    if (state->buffered + state->frames > STUDENT_MAX_FRAMES) {
+        state->frames = (uint16_t)frame;
+        hear_frames(state);
+        state->held = STUDENT_FFT - STUDENT_HOP;
+        return STUDENT_FULL;
+    }
+#else
+    state->means[frame] = state->mean;
+    state->levels[frame] = state->level;
+#endif
+    if (state->frames == STUDENT_FRAMES) hear_frames(state);
     return STUDENT_OK;
 }
 
@@ -114,8 +138,8 @@ int student_push(student *s, const int16_t *pcm, size_t n)
     know_level(state);
 #endif
     while (n) {
-        size_t taken = STUDENT_FFT - (size_t)state->held;
-        if (taken > n) taken = n;
+        size_t wanted = STUDENT_FFT + state->frames * (size_t)STUDENT_HOP - state->held;
+        size_t taken = wanted < n ? wanted : n;
         memcpy(state->samples + state->held, pcm, taken * sizeof *pcm);
 #if STUDENT_BUFFERED
         add_samples(&state->sums, pcm, taken);
@@ -123,12 +147,7 @@ int student_push(student *s, const int16_t *pcm, size_t n)
         pcm += taken;
         n -= taken;
         state->held = (uint16_t)(state->held + taken);
-        if (state->held == STUDENT_FFT) {
-            int heard = hear_frame(state);
-            if (heard != STUDENT_OK) status = heard;
-            state->held = STUDENT_FFT - STUDENT_HOP;
-            memmove(state->samples, state->samples + STUDENT_HOP, (STUDENT_FFT - STUDENT_HOP) * sizeof *pcm);
-        }
+        if (taken == wanted && frame_given(state) != STUDENT_OK) status = STUDENT_FULL;
     }
     return status;
 }
@@ -139,6 +158,7 @@ static void end_clip(struct student_state *state)
     if (state->ended) return;
     state->ended = 1;
     know_level(state);
+    hear_frames(state);
 #if STUDENT_BUFFERED
     for (int32_t frame = 0; frame < state->buffered; frame++) {
         int32_t bands[STUDENT_BANDS];
@@ -155,6 +175,7 @@ int32_t student_result_q16(student *s, int32_t adv[3])
     struct student_state *state = s->state;
     const struct pooling *pooling = &state->pooling;
 #if STUDENT_GLANCES
+    hear_frames(state);
     state->glanced = state->pooling;
     int64_t heard = glance(&state->layers, &state->glanced, &state->scratch);
     pooling = &state->glanced;
