@@ -47,7 +47,7 @@ def description(layout: str, bits: int = 8) -> Description:
         sof=Product(sof, bits, dice.uniform(1e-4, 3e-3, width)),
         lin_bias=None if parts == 1 else dice.normal(size=width),
         head=Head(dice.integers(-63, 64, (3, features)), np.full(3, 1e-3), np.array([0.5, 0.4, np.nan])),
-        level=RunningLevel(forgetting=0.02, few=0.01) if layout == "stream" else None, forgetting=0.3,
+        **({"level": RunningLevel(forgetting=0.02, few=0.01), "forgetting": 0.3} if layout == "stream" else {}),
     )  # fmt: skip
 
 
@@ -181,7 +181,7 @@ def test_sums_of_a_clip_of_days_do_not_overflow(built: Built, kind: str, tmp_pat
 
 
 @pytest.mark.parametrize("kind", VECTORS)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["wav2small", "17k", "stream"])
 def test_sanitizers_find_nothing(built: Built, kind: str, layout: str, tmp_path: Path) -> None:
     engine = built(layout, kind)
     flags = (*KINDS[kind][0], "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
