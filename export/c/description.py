@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from students import streaming
 from students.quantised import QuantisedVgg, Rounded
 from students.wav2small import CHANNELS
 
@@ -43,10 +44,10 @@ class Head:
 @dataclass(frozen=True)
 class RunningLevel:
     """What a stream is normalised by: power averaged by power. forgetting: nepers that a frame loses with every later
-    one; few: power that the average begins with, at the floor, of samples at -1..1."""
+    one; floor: power that it begins with, and that is added to it, of samples at -1..1."""
 
     forgetting: float
-    few: float
+    floor: float
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,13 @@ def describe(network: QuantisedVgg, lacking: np.ndarray | None = None) -> Descri
         fine=[conv for name, conv in convolutions.items() if name.startswith("fine")],
         coarse=[conv for name, conv in convolutions.items() if name.startswith("coarse")],
         lin=_product(network, network.lin, float(step)), sof=_product(network, network.sof, float(step)),
-        lin_bias=apart, head=_head(network, lacking),
+        lin_bias=apart, head=_head(network, lacking), level=_level(network), forgetting=network.forgetting,
     )  # fmt: skip
+
+
+def _level(network: QuantisedVgg) -> RunningLevel | None:
+    causal = isinstance(network.level, streaming.RunningLevel)
+    return RunningLevel(streaming.LEVEL_FORGETTING, streaming.LEVEL_FLOOR) if causal else None
 
 
 def _product(network: QuantisedVgg, layer: Rounded, step: float) -> Product:

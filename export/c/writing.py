@@ -12,15 +12,13 @@ from export.c import layouts, tables, x86
 from export.c.description import Description, RunningLevel
 from export.c.numbers import define, fixed, shift_for, table
 from students.frontend import POWER_FLOOR, VARIANCE_FLOOR
+from students.wav2small import SCORES
 
 #: The engine's sources.
 ENGINE = Path(__file__).parent / "engine"
 
 #: What kernels that multiply signed levels by signed weights take off the levels.
 SIGNED = 128
-
-#: Where the exponents of scores are cut off (nepers), as in the ONNX file.
-SCORES = 60.0
 
 _LOG2_E = math.log2(math.e)
 
@@ -93,8 +91,10 @@ def _front_end(student: Description) -> list[str]:
 
 def _level(level: RunningLevel) -> str:
     """Of a stream: what its average of power loses with every frame, and begins with."""
-    lost, few = 1 - math.exp(-level.forgetting), level.few * _FULL_POWER * 2**16
-    numbers = {"LEVEL_LOST": f"{round(lost * 2**32)}u", "FEW_Q16": round(few), "FEW_ADDED_Q16": round(lost * few)}
+    lost, floor = 1 - math.exp(-level.forgetting), level.floor * _FULL_POWER * 2**16
+    numbers = {
+        "LEVEL_LOST": f"{round(lost * 2**32)}u", "LEVEL_FLOOR_Q16": round(floor), "FLOOR_ADDED_Q16": round(lost * floor),
+    }  # fmt: skip
     return "\n".join(define(name, value) for name, value in numbers.items())
 
 

@@ -38,31 +38,33 @@ static int32_t level_of(const struct sums *sums)
 }
 
 #else
-/* Of a stream: the power of frames, averaged with weights of their own power that fade, in units of 2^-8, and the sum
- * of these weights, in units of 2^-16. */
+/* Of a stream: the power of frames, averaged with weights of their own power that fade, and the sum of these weights, both
+ * in units of 2^-16. Powers are at most 2^30, and what does not fade is 313 of them: 55 bits. */
 struct running {
     int64_t power;
     uint64_t weights;
 };
 
+/* What is left of x, of which 2^32 parts `lost` go. */
 static uint64_t faded(uint64_t x, uint32_t lost)
 {
     return x - ((x >> 32) * lost + (((x & 0xFFFFFFFFu) * lost) >> 32));
 }
 
-/* How far the average moves towards a power of this weight. */
+/* How far the average moves towards a power of this weight. What is far away needs no fractions. */
 static int64_t pulled(const struct running *level, int64_t power, uint64_t weight)
 {
     int spare = 32 - leading_zeros(level->weights);
     if (spare < 0) spare = 0;
-    int64_t share = (int64_t)(((weight >> spare) << 24) / (level->weights >> spare));
-    return (share * (power - level->power) + (1 << 23)) >> 24;
+    int64_t share = (int64_t)(((weight >> spare) << 24) / (level->weights >> spare)), off = power - level->power;
+    if (off > -(1LL << 38) && off < 1LL << 38) return (share * off + (1 << 23)) >> 24;
+    return (share * (off / 256) + (1 << 15)) >> 16;
 }
 
 static void level_init(struct running *level)
 {
-    level->power = VARIANCE_FLOOR_Q16 >> 8;
-    level->weights = FEW_Q16;
+    level->power = LEVEL_FLOOR_Q16;
+    level->weights = LEVEL_FLOOR_Q16;
 }
 
 /* Hear a frame; returns its mean in units of 2^-14. */
@@ -70,18 +72,20 @@ static int32_t level_frame(struct running *level, const int16_t *pcm)
 {
     struct sums frame = {0, 0, 0};
     add_samples(&frame, pcm, STUDENT_FFT);
-    int64_t power = (int64_t)frame.squares - frame.sum * frame.sum / STUDENT_FFT; /* times the 256 samples: 2^-8 */
-    uint64_t weight = (uint64_t)power << 8;
-    level->weights = faded(level->weights, LEVEL_LOST) + weight + FEW_ADDED_Q16;
-    int64_t moved = pulled(level, power, weight) + pulled(level, VARIANCE_FLOOR_Q16 >> 8, FEW_ADDED_Q16);
+    /* Of n samples, n^2 times their variance; n is 256: exact in units of 2^-16. */
+    int64_t power = (int64_t)frame.squares * STUDENT_FFT - frame.sum * frame.sum;
+    level->weights = faded(level->weights, LEVEL_LOST) + (uint64_t)power + FLOOR_ADDED_Q16;
+    int64_t moved = pulled(level, power, (uint64_t)power) + pulled(level, LEVEL_FLOOR_Q16, FLOOR_ADDED_Q16);
     level->power += moved;
     return (int32_t)(frame.sum * (16384 / STUDENT_FFT));
 }
 
 static int32_t running_level(const struct running *level)
 {
-    return log2_q16((uint64_t)level->power + (VARIANCE_FLOOR_Q16 >> 8)) - 8 * 65536;
+    return log2_q16((uint64_t)level->power + LEVEL_FLOOR_Q16) - 16 * 65536;
 }
+
+typedef char student_frames_have_256_samples[STUDENT_FFT == 256 ? 1 : -1];
 #endif
 
 #endif

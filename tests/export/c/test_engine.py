@@ -12,7 +12,7 @@ from distill.metrics import ccc
 from export.c.compiled import UNTAUGHT, as_float, compiled
 from export.ladder import LIMITS
 
-ARCHS = ("wav2small", "wav2small-lite", "wav2small-17k")
+ARCHS = ("wav2small", "wav2small-lite", "wav2small-17k", "wav2small-stream")
 
 #: Every undefined behaviour ends the program.
 SANITIZED = ("-O1", "-g", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
@@ -82,6 +82,23 @@ def test_nothing_overflows_on_what_is_extreme(program, engine, written, tmp_path
         assert (found == engine(arch).hear([clip])).all(), name
         if name not in ROUNDED_AWAY:
             assert np.abs(found / 65536 - heard_by(written(arch).onnx, clip)).max() < 0.03, name
+
+
+@pytest.mark.parametrize("flags", [(), ("-DSTUDENT_PORTABLE",)])
+def test_a_stream_is_answered_at_any_time_and_goes_on(engine, written, clips, flags):
+    """As the ONNX file answers what was heard until then, after every whole token, in between as after the last."""
+    made, clip = engine("wav2small-stream", *flags), np.concatenate(clips)[: 3 * SECOND]
+    assert not made.two_passes
+    made.start()
+    assert np.isnan(made.result_float()).all()
+    cuts = [0, 300, 511, 512, 1000, 1024, 3000, 7168, 16_384, 16_500, 31_000, len(clip)]
+    for before, end in zip(cuts, cuts[1:], strict=False):
+        made.push(clip[before:end])
+        (adv, heard), again = made.result(), made.result()[0]
+        assert heard == end // 512 and (adv == again).all()
+        if heard:
+            assert np.abs(as_float(adv) - heard_by(written("wav2small-stream").onnx, clip[:end])).max() < 0.01
+    assert (made.result()[0] == made.hear([clip])).all()
 
 
 def test_a_constant_is_silence(engine):
