@@ -31,7 +31,7 @@ from distill.options import existing, json_option, licence_option, output_option
     "--tflite", metavar="[SECONDS]", type=click.FloatRange(0, min_open=True), is_flag=False, flag_value=2.0,
     help="Also write a .tflite, for clips of so many seconds [2].",
 )  # fmt: skip
-@click.option("--c", is_flag=True, help="Also write c/: the student in C99, for microcontrollers (Wav2Small, in integers).")
+@click.option("--c", is_flag=True, help="Also write c/: a quantised Wav2Small in C99, for microcontrollers.")
 @click.option("--synthetic-golden", is_flag=True, help="Golden vectors of synthesised clips, not of recordings.")
 @licence_option
 @json_option

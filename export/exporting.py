@@ -158,7 +158,8 @@ def tell(result: Mapping[str, Any]) -> str:
     """A bundle's ladder and size, for people."""
     lines = [
         f"{rung['rung']:<11} {'holds' if rung['passed'] else 'BREAKS'}: largest difference {rung['max_abs']:.2g}, "
-        f"CCC with {rung['against']} {scores(rung['ccc'])} ({rung['n']} clips of {rung['recordings'] or 'no'} recordings)"
+        f"CCC with {rung['against']} {scores(rung['ccc'])} "
+        f"({rung['n']} clips of {rung['recordings'] or 'no'} recordings)"
         for rung in result["ladder"]
     ]
     return "\n".join([*lines, f"{result['bytes']:,} bytes, weights {result['licence']}, data {result['data_licence']}"])

@@ -94,7 +94,7 @@ def in_samples(signal: np.ndarray) -> np.ndarray:
     >>> in_samples(np.array([0.1, 2.0], np.float32)).tolist()
     [0.100006103515625, 0.999969482421875]
     """
-    return to_samples(signal) / np.float32(FULL_SCALE)
+    return np.asarray(to_samples(signal) / np.float32(FULL_SCALE), np.float32)
 
 
 def golden_header(clips: Sequence[np.ndarray], onnx: np.ndarray, exact: np.ndarray, *, run: bool) -> str:

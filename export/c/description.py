@@ -83,7 +83,7 @@ class Description:
     @property
     def parts(self) -> int:
         """How many products with lin a token takes: of all bands at once, or of every band apart."""
-        return self.half // self.lin.levels.shape[1]
+        return int(self.half // self.lin.levels.shape[1])
 
 
 def describe(network: QuantisedVgg, lacking: np.ndarray | None = None) -> Description:

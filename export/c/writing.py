@@ -92,10 +92,10 @@ def _front_end(student: Description) -> list[str]:
 def _level(level: RunningLevel) -> str:
     """Of a stream: what its average of power loses with every frame, and begins with."""
     lost, floor = 1 - math.exp(-level.forgetting), level.floor * _FULL_POWER * 2**16
-    numbers = {
-        "LEVEL_LOST": f"{round(lost * 2**32)}u", "LEVEL_FLOOR_Q16": round(floor), "FLOOR_ADDED_Q16": round(lost * floor),
-    }  # fmt: skip
-    return "\n".join(define(name, value) for name, value in numbers.items())
+    return "\n".join([
+        define("LEVEL_LOST", f"{round(lost * 2**32)}u"), define("LEVEL_FLOOR_Q16", round(floor)),
+        define("FLOOR_ADDED_Q16", round(lost * floor)),
+    ])  # fmt: skip
 
 
 def _shared(student: Description) -> list[str]:

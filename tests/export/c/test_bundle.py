@@ -90,7 +90,7 @@ def test_without_a_compiler_it_says_so(trained, tmp_path, monkeypatch, capsys):
 
 def test_nothing_is_written_where_the_engine_differs(trained, tmp_path, monkeypatch, cc):
     monkeypatch.setitem(LIMITS, "c", Limit(max_abs=0.0, ccc=1.1))
-    with pytest.raises(DistillError, match="the ladder breaks at c: .* CCC with onnx int8"):
+    with pytest.raises(DistillError, match=r"the ladder breaks at c: .* CCC with onnx int8"):
         export(trained, output=tmp_path / "student.onnx", int8=True, c=True)
     assert not (tmp_path / "student.onnx").exists() and not (tmp_path / "c").exists()
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_is_refused_before_the_work(trained, tmp_path, monkeypatc
 
 def test_a_compiler_that_refuses_is_told(tmp_path, cc):
     (tmp_path / "student.c").write_text("int student;\nint student = letters;\n")
-    with pytest.raises(DistillError, match="does not compile: .*letters"):
+    with pytest.raises(DistillError, match=r"does not compile: .*letters"):
         compiled.compiled(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 
@@ -92,7 +93,7 @@ def test_a_stream_is_answered_at_any_time_and_goes_on(engine, written, clips, fl
     made.start()
     assert np.isnan(made.result_float()).all()
     cuts = [0, 300, 511, 512, 1000, 1024, 3000, 7168, 16_384, 16_500, 31_000, len(clip)]
-    for before, end in zip(cuts, cuts[1:], strict=False):
+    for before, end in itertools.pairwise(cuts):
         made.push(clip[before:end])
         (adv, heard), again = made.result(), made.result()[0]
         assert heard == end // 512 and (adv == again).all()

@@ -24,9 +24,9 @@ def arm(lacking):
 
 
 def compiled_for(arm, core, folder, tmp_path, *flags):
-    command = [arm, *STRICT, f"-mcpu={core}", *flags, "-c", str(folder / "student.c"), "-o", str(tmp_path / "student.o")]
-    subprocess.run(command, check=True)
-    return tmp_path / "student.o"
+    made = tmp_path / "student.o"
+    subprocess.run([arm, *STRICT, f"-mcpu={core}", *flags, "-c", folder / "student.c", "-o", made], check=True)
+    return made
 
 
 @pytest.mark.parametrize("core", CORES)
