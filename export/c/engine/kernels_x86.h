@@ -1,4 +1,4 @@
-/* Kernels for processors of the x86 family: AVX-512 with VNNI, or AVX2.
+/* Kernels for processors of the x86 family: AVX-512 with VNNI, or AVX2, with or without VNNI.
  *
  * A vector holds as many rows (time steps) as it has lanes of 32 bits. In each lane stand four channels of 8 bits,
  * which one instruction multiplies by four weights and adds up. Three such words hold twelve channels of a band; the
@@ -108,8 +108,14 @@ INLINE int any_positive(vector x) { return _mm256_movemask_epi8(_mm256_cmpgt_epi
 
 INLINE vector dotted(vector sum, vector levels, vector weights)
 {
+#if defined(__AVXVNNI__)
+    return _mm256_dpbusd_avx_epi32(sum, levels, weights);
+#elif defined(__AVX512VNNI__) && defined(__AVX512VL__)
+    return _mm256_dpbusd_epi32(sum, levels, weights);
+#else
     vector pairs = _mm256_maddubs_epi16(levels, weights);
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#endif
 }
 
 #define DOT(sum, levels, weights) ((sum) = dotted(sum, levels, _mm256_set1_epi32(weights)))

@@ -21,6 +21,7 @@ from export.c.x86 import conv_words, first_words, token_words
 KINDS = {
     "portable": (("-DSTUDENT_PORTABLE", "-O1"), set()),
     "avx2": (("-mavx2",), {"avx2"}),
+    "avx2-vnni": (("-mavx2", "-mavx512vnni", "-mavx512vl", "-mno-avx512bw"), {"avx512vl", "avx512_vnni"}),
     "avx512": (("-mavx512f", "-mavx512bw", "-mavx512cd", "-mavx512vnni"), {"avx512bw", "avx512cd", "avx512_vnni"}),
 }
 VECTORS = ("avx2", "avx512")
@@ -40,13 +41,13 @@ def description(layout: str, bits: int = 8) -> Description:
     convs = [_convolution(dice, inputs) for inputs in channels]
     odd = 2 * dice.integers(-8, 8, (2, width, 13 // parts, 13)) + 1
     lin, sof = odd if bits == 4 else dice.integers(-63, 64, odd.shape)
-    features = width if parts == 1 else 13 * 26
+    seen = width if parts == 1 else 13 * 26
     return Description(
         n_fft=n_fft, hop=hop, mels=26, mel_step=0.12, mel_zero=140, fine=convs[:3], coarse=convs[3:],
         lin=Product(lin, bits, dice.uniform(1e-5, 3e-5, width)),
         sof=Product(sof, bits, dice.uniform(1e-4, 3e-3, width)),
         lin_bias=None if parts == 1 else dice.normal(size=width),
-        head=Head(dice.integers(-63, 64, (3, features)), np.full(3, 1e-3), np.array([0.5, 0.4, np.nan])),
+        head=Head(dice.integers(-63, 64, (3, seen)), np.full(3, 1e-3), np.array([0.5, 0.4, np.nan])),
         **({"level": RunningLevel(forgetting=0.02, few=0.01), "forgetting": 0.3} if layout == "stream" else {}),
     )  # fmt: skip
 
@@ -96,7 +97,7 @@ CLIPS = {
 }
 
 
-@pytest.mark.parametrize("kind", VECTORS)
+@pytest.mark.parametrize("kind", [*VECTORS, "avx2-vnni"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_answers_are_those_of_the_portable_kernels(built: Built, layout: str, kind: str) -> None:
     vectors, portable = built(layout, kind), built(layout, "portable")
