@@ -31,7 +31,7 @@ _PACKAGES = {
 
 @dataclass(frozen=True)
 class Program:
-    """An ELF file with the addresses of its symbols. flash, static_ram: bytes of what is measured, the harness apart."""
+    """An ELF file with the addresses of its symbols. flash, static_ram: bytes, those of the harness apart."""
 
     path: Path
     symbols: Mapping[str, int]

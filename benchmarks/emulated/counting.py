@@ -1,7 +1,7 @@
 """How often every instruction of a program is executed, on an emulated board.
 
-Counted are instructions, not cycles: QEMU translates a program, it does not time it. Two runs of a program count alike to
-the last instruction, whatever else the machine does.
+Counted are instructions, not cycles: QEMU translates a program, it does not time it. Two runs of a program count alike
+to the last instruction, whatever else the machine does.
 """
 
 from __future__ import annotations

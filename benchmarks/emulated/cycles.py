@@ -9,8 +9,8 @@ instruction takes, the lower bound is the least and the upper one the most:
 - a division is 2 to 12; on a Cortex-M3 a long product 3 to 5, with accumulation 4 to 7;
 - IT may be folded into the instruction before it; an instruction whose condition does not hold is 1.
 
-Flash with wait states, a bus that is shared, interrupts: all of that comes on top. No such tables hold for a Cortex-M7 or
-M55, which issue several instructions at once or one vector's work over several cycles.
+Flash with wait states, a bus that is shared, interrupts: all of that comes on top. No such tables hold for a Cortex-M7
+or M55, which issue several instructions at once or one vector's work over several cycles.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ Bracket = tuple[int, int]
 
 _CONDITIONS = "eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le"
 
-#: Names of instructions (without condition, width and the s of flags) that take what is told here; N: a register each.
+#: Names of instructions (without condition, width and the s of flags), and what they take.
 _COMMON: Mapping[str, Bracket] = {
-    r"mov|movw|movt|mvn|add|addw|adc|sub|subw|sbc|rsb|adr|cmp|cmn|tst|teq|and|orr|orn|eor|bic|lsl|lsr|asr|ror|rrx": (1, 1),
+    r"mov|movw|movt|mvn|add|addw|adc|sub|subw|sbc|rsb|adr|cmp|cmn|tst|teq|and|orr|orn|eor|bic": (1, 1),
+    r"lsl|lsr|asr|ror|rrx": (1, 1),
     r"clz|rev|rev16|revsh|rbit|[su]xt[bh]|bfc|bfi|[su]bfx|[su]sat|mul|nop|neg": (1, 1),
     r"it[te]{0,3}": (0, 1),
     r"[su]div": (2, 12),

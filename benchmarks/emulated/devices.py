@@ -40,7 +40,7 @@ _KEPT = (10, 11)
 
 @dataclass(frozen=True)
 class Run:
-    """What the program itself writes: answers [3], NaN where untaught; bytes of stack, of state, of the buffer in it."""
+    """What the program itself writes: answers [3], NaN where untaught; bytes of stack, of state, of its buffer."""
 
     answers: np.ndarray
     stack: int
@@ -57,7 +57,8 @@ def c_folder(student: Path) -> Path:
     folder = student.parent / "c"
     if not (folder / "student.c").is_file():
         raise DistillError(
-            f"{folder}: no student in C beside {student.name}; `distill export RUN --int8 --c -o {student.name}` makes it"
+            f"{folder}: no student in C beside {student.name}; "
+            f"`distill export RUN --int8 --c -o {student.name}` makes it"
         )
     return folder
 

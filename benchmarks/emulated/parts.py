@@ -16,11 +16,11 @@ PARTS: Mapping[str, str] = {
     r"log_mel|mel_level|hear_levels": "front-end",
     r"add_samples|know_level|level_.*|running_level": "level",
     r"kernel_first": "first convolution",
-    r"kernel_conv": "convolutions",
+    r"kernel_conv|column_of|products(_at)?|outputs|student_(less|plus|products|outputs)": "convolutions",
     r"kernel_pool": "max-pooling",
     r"carry|next_token|pooling_init": "softmax pooling",
-    r"kernel_attend": "lin and sof",
-    r"answer": "head",
+    r"kernel_attend|attend_row|student_attend|token_of": "lin and sof",
+    r"answer|pooled": "head",
 }
 
 #: What none of them is: copying samples, moving windows on.
@@ -46,7 +46,7 @@ def part_of(chain: Iterable[str], parts: Mapping[str, str] = PARTS) -> str:
 
 
 def chains(program: Path, addresses: Sequence[int]) -> list[list[str]]:
-    """For every address the functions it lies in: what was inlined, into what, up to the function of the symbol table."""
+    """For every address the functions it lies in: what was inlined, into what, up to what the symbol table names."""
     command = [tool("arm-none-eabi-addr2line"), "-a", "-f", "-i", "-e", str(program)]
     asked = "".join(f"{address:#x}\n" for address in addresses)
     done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
