@@ -39,7 +39,7 @@ def record(*models: dict[str, Any], **machine: Any) -> dict[str, Any]:
         "instruction_sets": {"avx2": True, "neon": False, "avx512_vnni": True}, **machine,
     }  # fmt: skip
     settings = {"rounds": 30, "seconds": [1, 5], "warmup": 3, "interleaved": True, "seed": 7, "memory_seconds": 5.0}
-    return {"machine": host, "settings": settings, "models": list(models or [model()]), "devices": {}}
+    return {"machine": host, "settings": settings, "models": list(models or [model()]), "devices": {}, "profile": None}
 
 
 def other(**changes: Any) -> dict[str, Any]:

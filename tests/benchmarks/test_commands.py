@@ -59,7 +59,10 @@ def test_too_few_rounds_are_no_measurement(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["gone.onnx", "-o", "report"], "gone.onnx: no such student"), (["-o", "report"], "Missing argument 'MODELS...'"),
-     (["a.onnx"], "Missing option '-o'"), (["a.onnx", "-o", "report", "--truth", "x.csv"], "agreement needs both"),
+     (["a.onnx", "-o", "report", "--device", "cortex-m9"], "cortex-m9: no such core"),
+     (["a.onnx", "-o", "report", "--profile", "toaster"], "toaster: no such profile; there are hearing-aid"),
+     (["a.onnx", "-o", "report", "--device", "cortex-m4"], "no student in C beside a.onnx"),
+     (["a.onnx", "-o", "report", "--truth", "x.csv"], "agreement needs both"),
      (["a.onnx", "-o", "report", "--truth", "x.csv", "--audio", "."], "x.csv: no such file of ratings"),
      (["a.onnx", "-o", "report", "--truth", "t.csv", "--audio", "gone"], "gone: no such folder of audio"),
      (["a.onnx", "-o", "a.onnx"], "a.onnx: the report cannot be written there")],
