@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,6 +67,65 @@ def benchmark_quantisation(as_json: bool, **options: Any) -> Any:
     from benchmarks.quantisation import table
 
     return show(run(**options), as_json, table)
+
+
+@click.command("benchmark-engine")
+@click.option("--layout", "layouts", multiple=True, metavar="NAME", help="Only this one; may be given several times.")
+@click.option(
+    "--core",
+    "cores",
+    multiple=True,
+    metavar="NAME",
+    default=("cortex-m3", "cortex-m4", "cortex-m55"),
+    show_default=True,
+    help="Emulated core; may be given several times.",
+)
+@click.option("--seconds", type=click.FloatRange(0.5, 30), default=5.0, show_default=True, help="Length of the clip.")
+@click.option("-o", "--output", type=existing, help="JSON to write the result to.")
+@json_option
+def benchmark_engine(as_json: bool, **options: Any) -> Any:
+    """Count the instructions of every layout in C, untrained, on emulated cores, for each second of audio.
+
+    \b
+    Example:
+      distill benchmark-engine
+      distill benchmark-engine --layout wav2small-lite --core cortex-m4 -o engine.json
+    """
+    from benchmarks.emulated.layouts import benchmark_engine as run
+    from benchmarks.emulated.layouts import table
+
+    return show(run(**options), as_json, table)
+
+
+@click.command("benchmark-peers")
+@click.option(
+    "--core",
+    "cores",
+    multiple=True,
+    metavar="NAME",
+    default=("cortex-m4", "cortex-m55"),
+    show_default=True,
+    help="Emulated core; may be given several times.",
+)
+@click.option(
+    "--python",
+    type=existing,
+    default=sys.executable,
+    show_default="this one",
+    help="Python of the environment that the peers are installed in (extra `peers`).",
+)
+@click.option("-o", "--output", type=existing, help="JSON to write the result to.")
+@json_option
+def benchmark_peers(as_json: bool, **options: Any) -> Any:
+    """Count the instructions of Wav2Small's trunk as our C and as that of emx-onnx-cgen and Apache TVM: minutes.
+
+    \b
+    Example:
+      distill benchmark-peers --python peers/bin/python -o peers.json
+    """
+    from benchmarks.peers.comparing import compare, table
+
+    return show(compare(**options), as_json, table)
 
 
 def _lines(result: dict[str, Any]) -> Iterator[str]:

@@ -37,7 +37,7 @@ class Core:
 
 
 _MPS2 = {"code": Memory(0, 4 << 20), "ram": Memory(0x2000_0000, 4 << 20), "clips": Memory(0x2100_0000, 16 << 20)}
-_MPS3 = {"code": Memory(0, 512 << 10), "ram": Memory(0x2000_0000, 512 << 10), "clips": Memory(0x2100_0000, 2 << 20)}
+_MPS3 = {"code": Memory(0, 512 << 10), "ram": Memory(0x2000_0000, 512 << 10), "clips": Memory(0x6000_0000, 64 << 20)}
 
 CORES = {
     core.name: core

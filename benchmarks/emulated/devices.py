@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.emulated import cycles
 from benchmarks.emulated.building import NATIVE, Program, build, check_tools, run, tool
 from benchmarks.emulated.cores import COMMON, Core, core
-from benchmarks.emulated.counting import count, total
+from benchmarks.emulated.counting import Counts, count, total
 from benchmarks.emulated.parts import breakdown, mnemonics
 from distill.annotation import AXES
 from distill.audio import SAMPLING_RATE
@@ -31,6 +31,9 @@ PIECE = 160
 #: The answers of a student in C and of its ONNX file are as near as this, or they are two students.
 TOLERANCE = 0.02
 
+#: What answers as a student does: float32 [1, samples] -> float32 [1, 3].
+Answer = Callable[[np.ndarray], np.ndarray]
+
 #: In the C: an axis that nobody taught.
 _UNTAUGHT = np.iinfo(np.int32).min
 
@@ -40,7 +43,7 @@ _KEPT = (10, 11)
 
 @dataclass(frozen=True)
 class Run:
-    """What the program itself writes: answers [3], NaN where untaught; bytes of stack, of state, of its buffer."""
+    """What the program itself writes: answers, int32 [3]; bytes of stack, of state, of the buffer in it."""
 
     answers: np.ndarray
     stack: int
@@ -83,20 +86,24 @@ def measure(student: Student, names: Sequence[str], *, seconds: float = SECONDS)
     found = {}
     with Progress("counting", total=len(cores), unit="cores") as progress:
         for one in cores:
-            found[one.name] = _on(one, student, folder, clip(seconds))
+            found[one.name] = {"student": student.path.as_posix(), **on_core(one, folder, student, clip(seconds))}
             progress.advance()
     return found
 
 
-def _on(core: Core, student: Student, folder: Path, pcm: np.ndarray) -> dict[str, Any]:
+def on_core(core: Core, folder: Path, student: Answer, pcm: np.ndarray) -> dict[str, Any]:
+    """What `benchmark.json` holds of one core, but for the student's name. folder: of the student in C; student: what
+    answers as it should, float32 [1, samples] -> float32 [1, 3]; pcm: int16 [samples].
+
+    Raises:
+        DistillError: a tool is missing or fails, or the C answers otherwise.
+    """
     seconds = len(pcm) / SAMPLING_RATE
     with tempfile.TemporaryDirectory(prefix="emulated-") as made:
         work = Path(made)
-        program = student_program(core, folder, work / "student.elf")
-        (work / "clip.pcm").write_bytes(pcm.tobytes())
-        counts = count(core, program, ["clip.pcm", "answer.bin", str(PIECE)], folder=work)
-        ran = _read(work / "answer.bin")
-        difference = _difference(student, folder, pcm, ran.answers)
+        program, counts, ran = _heard(core, folder, pcm, work)
+        answers = np.where(ran.answers == _UNTAUGHT, np.nan, ran.answers / 65536)
+        difference = _difference(student, folder, pcm, answers)
         timed = cycles.bracket(counts, mnemonics(program.path), core.timings) if core.timings else None
         parts = breakdown(program.path, counts)
         buffer = _buffer_per_second(core, folder, work)
@@ -108,14 +115,25 @@ def _on(core: Core, student: Student, folder: Path, pcm: np.ndarray) -> dict[str
         "ram_bytes": program.static_ram + ran.stack,
         "stack_bytes": ran.stack,
         "buffer_bytes_per_second": buffer,
-        "answers": dict(zip(AXES, ran.answers.tolist(), strict=True)),
+        "answers": dict(zip(AXES, answers.tolist(), strict=True)),
         "largest_difference": difference,
-        "student": student.path.as_posix(),
         "clip_seconds": seconds,
         "samples_a_push": PIECE,
         "emulated": {"board": core.board, "qemu": version("qemu-system-arm"), "compiler": version("arm-none-eabi-gcc"),
                      "flags": " ".join((*COMMON, *core.flags))},
     }  # fmt: skip
+
+
+def c_answer(core: Core, folder: Path, pcm: np.ndarray, work: Path) -> np.ndarray:
+    """What the student in C of a folder answers on a core, in whole numbers, int32 [3]. work: where it is compiled."""
+    return _heard(core, folder, pcm, work)[2].answers
+
+
+def _heard(core: Core, folder: Path, pcm: np.ndarray, work: Path) -> tuple[Program, Counts, Run]:
+    program = student_program(core, folder, work / "student.elf")
+    (work / "clip.pcm").write_bytes(pcm.astype("<i2").tobytes())
+    counts = count(core, program, ["clip.pcm", "answer.bin", str(PIECE)], folder=work)
+    return program, counts, _read(work / "answer.bin")
 
 
 def student_program(core: Core, folder: Path, output: Path, *, flags: Sequence[str] = ()) -> Program:
@@ -131,16 +149,15 @@ def version(name: str) -> str:
 
 def _read(path: Path) -> Run:
     answers, (stack, memory, buffer) = np.fromfile(path, "<i4", 3), np.fromfile(path, "<u4", 7)[4:]
-    adv = np.where(answers == _UNTAUGHT, np.nan, answers / 65536)
-    return Run(adv, int(stack), int(memory), int(buffer))
+    return Run(answers, int(stack), int(memory), int(buffer))
 
 
-def _difference(student: Student, folder: Path, pcm: np.ndarray, answers: np.ndarray) -> float:
+def _difference(student: Answer, folder: Path, pcm: np.ndarray, answers: np.ndarray) -> float:
     expected = student((pcm.astype(np.float32) / 32768)[None])[0]
     difference = float(np.nanmax(np.abs(answers - expected)))
     if not difference <= TOLERANCE or bool(np.any(np.isnan(answers) != np.isnan(expected))):
         raise DistillError(
-            f"{folder}: it answers other than {student.path.name} (off by {difference:.2g}); export both together"
+            f"{folder}: it answers other than the student beside it (off by {difference:.2g}); export both together"
         )
     return difference
 
