@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from distill.errors import DistillError
+from distill.files import read_json
+
+#: What the layouts take, untrained: `distill benchmark-engine -o benchmarks/emulated/engine.json`.
+_ENGINE = Path(__file__).parent / "emulated" / "engine.json"
 
 #: On a core without published timings an instruction that took more cycles than this on average would be a surprise.
 SLOW = 4.0
@@ -86,10 +91,25 @@ def judged(one: Profile, device: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def described(one: Profile, devices: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What `benchmark.json` holds: the budget, and what is said of the student that was measured."""
+    """What `benchmark.json` holds: the budget, what is said of the student that was measured, and, unless it fits, which
+    layouts would (`would_fit`), by the figures that come with the package."""
     budget = {"clock_hz": one.clock, "flash_bytes": one.flash, "ram_bytes": one.ram, "source": one.source}
-    device = devices[one.core] if one.core else None
-    return {"name": one.name, "title": one.title, "core": one.core, **budget, **judged(one, device)}
+    said = judged(one, devices[one.core] if one.core else None)
+    others = fitting(one) if one.core and not said["fits"] else []
+    told = f"; {' and '.join(others)} would fit" if others else ""
+    head = {"name": one.name, "title": one.title, "core": one.core, **budget}
+    return {**head, **said, "verdict": said["verdict"] + told, "would_fit": others}
+
+
+def fitting(one: Profile) -> list[str]:
+    """The layouts that fit, in the order of their instructions, the largest first.
+
+    >>> "wav2small-lite" in fitting(profile("hearing-aid"))
+    True
+    """
+    known = {name: cores[one.core] for name, cores in read_json(_ENGINE).items() if one.core in cores}
+    fits = [name for name, device in known.items() if judged(one, device)["fits"]]
+    return sorted(fits, key=lambda name: -known[name]["instructions_per_second"])
 
 
 def _memory(one: Profile, device: Mapping[str, Any]) -> str | None:
