@@ -91,8 +91,8 @@ def judged(one: Profile, device: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def described(one: Profile, devices: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What `benchmark.json` holds: the budget, what is said of the student that was measured, and, unless it fits, which
-    layouts would (`would_fit`), by the figures that come with the package."""
+    """What `benchmark.json` holds: the budget, what is said of the student that was measured, and, unless it fits,
+    which layouts would (`would_fit`), by the figures that come with the package."""
     budget = {"clock_hz": one.clock, "flash_bytes": one.flash, "ram_bytes": one.ram, "source": one.source}
     said = judged(one, devices[one.core] if one.core else None)
     others = fitting(one) if one.core and not said["fits"] else []

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.emulated.cores import COMMON, Core
+from benchmarks.emulated.cores import COMMON, Core, Memory
 from distill.errors import DistillError
 
 #: The C of this room: the harness of every program, the program that a student is measured in, QEMU's plugin.
@@ -31,10 +31,12 @@ _PACKAGES = {
 
 @dataclass(frozen=True)
 class Program:
-    """An ELF file with the addresses of its symbols. flash, static_ram: bytes, those of the harness apart."""
+    """An ELF file with the addresses of its symbols. code: where what is measured begins and ends, the harness apart;
+    flash, static_ram: its bytes."""
 
     path: Path
     symbols: Mapping[str, int]
+    code: tuple[int, int]
     flash: int
     static_ram: int
 
@@ -80,12 +82,10 @@ def build(core: Core, sources: Sequence[Path], output: Path, *, flags: Sequence[
     linked = ["-nostartfiles", f"-T{NATIVE / 'board.ld'}", "-Wl,--gc-sections", *_map(core)]
     run([*compiler, *flags, *linked, *map(str, objects), str(harness), "-lm", "-o", str(output)])
     sections = _sections(output)
-    return Program(
-        output,
-        _symbols(output),
-        flash=sum(sections.get(name, 0) for name in (".text", ".rodata", ".ARM.exidx", ".data")),
-        static_ram=sum(sections.get(name, 0) for name in (".data", ".bss")),
-    )
+    code = sections.get(".text", Memory(0, 0))
+    flash = [sections[name].size for name in (".text", ".rodata", ".ARM.exidx", ".data") if name in sections]
+    static = [sections[name].size for name in (".data", ".bss") if name in sections]
+    return Program(output, _symbols(output), (code.start, code.start + code.size), sum(flash), sum(static))
 
 
 def run(command: Sequence[str]) -> str:
@@ -116,7 +116,7 @@ def _symbols(path: Path) -> dict[str, int]:
     return {name: int(address, 16) for address, _kind, name in (line.split() for line in lines)}
 
 
-def _sections(path: Path) -> dict[str, int]:
+def _sections(path: Path) -> dict[str, Memory]:
     lines = run([tool("arm-none-eabi-size"), "-A", str(path)]).splitlines()
-    rows = (re.fullmatch(r"(\.\S+)\s+(\d+)\s+\d+\s*", line) for line in lines)
-    return {row[1]: int(row[2]) for row in rows if row}
+    rows = (re.fullmatch(r"(\.\S+)\s+(\d+)\s+(\d+)\s*", line) for line in lines)
+    return {row[1]: Memory(int(row[3]), int(row[2])) for row in rows if row}

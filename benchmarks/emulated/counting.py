@@ -52,8 +52,8 @@ def count(core: Core, program: Program, arguments: Sequence[str] = (), *, folder
     with tempfile.TemporaryDirectory(prefix="count-") as made:
         written = Path(made) / "counts.txt"
         options = {
-            "low": program.symbols["__text_start"],
-            "high": program.symbols["__text_end"],
+            "low": program.code[0],
+            "high": program.code[1],
             "begin": program.symbols["harness_begin"],
             "end": program.symbols["harness_end"],
         }

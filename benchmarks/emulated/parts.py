@@ -11,20 +11,20 @@ from pathlib import Path
 from benchmarks.emulated.building import run, tool
 from benchmarks.emulated.counting import Counts
 
-#: Parts by functions of the engine; what those call is theirs. The first that matches, from the innermost call outward.
+#: Parts by functions of the engine; what is inlined into them is theirs. The first that matches, the innermost first.
 PARTS: Mapping[str, str] = {
-    r"log_mel|mel_level|hear_levels": "front-end",
+    r"log_mel|mel_level|hear_levels|log2_q16|transform|spectrum_power|windowed": "front-end",
     r"add_samples|know_level|level_.*|running_level": "level",
     r"kernel_first": "first convolution",
-    r"kernel_conv|column_of|products(_at)?|outputs|student_(less|plus|products|outputs)": "convolutions",
+    r"kernel_conv|column_of|products(_at)?|outputs|student_(less|plus|outputs)|\w+_channels?": "convolutions",
     r"kernel_pool": "max-pooling",
     r"carry|next_token|pooling_init": "softmax pooling",
     r"kernel_attend|attend_row|student_attend|token_of": "lin and sof",
     r"answer|pooled": "head",
 }
 
-#: What none of them is: copying samples, moving windows on.
-REST = "streaming"
+#: What none of them is: samples and rows that are moved on, functions of the compiler's library.
+REST = "the rest"
 
 
 def breakdown(program: Path, counts: Counts, parts: Mapping[str, str] = PARTS) -> dict[str, int]:
@@ -39,7 +39,7 @@ def part_of(chain: Iterable[str], parts: Mapping[str, str] = PARTS) -> str:
     """Of an instruction, by the functions that its place was inlined into, the innermost first.
 
     >>> part_of(["requantised", "kernel_first", "run_fine"]), part_of(["memcpy"])
-    ('first convolution', 'streaming')
+    ('first convolution', 'the rest')
     """
     named = (part for function in chain for pattern, part in parts.items() if re.fullmatch(pattern, function))
     return next(named, REST)

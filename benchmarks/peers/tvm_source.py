@@ -73,7 +73,8 @@ def _driver(main: relax.Function, name: str) -> str:
     calls = [(binding.var, binding.value.args[0].name_hint, list(binding.value.args[1])) for binding in bindings
              if isinstance(binding.value, relax.Call)]  # fmt: skip
     last = {argument: number for number, (_, _, given) in enumerate(calls) for argument in _variables(given)}
-    lines, constants = [], []
+    lines: list[str] = []
+    constants: list[str] = []
     for number, (result, kernel, given) in enumerate(calls):
         final = number == len(calls) - 1
         taken = "adv" if final else f"memalign(64, {_bytes(result)})"
