@@ -16,9 +16,9 @@ from distill.errors import DistillError
 
 #: By which a peer may be compiled; the one with the fewest instructions is reported.
 FLAGS: Mapping[str, Sequence[str]] = {
-    "-O2": ("-O2",),
     "-O3": ("-O3",),
     "-O3 -ffast-math": ("-O3", "-ffast-math"),
+    "-O3 -ffast-math -funroll-loops": ("-O3", "-ffast-math", "-funroll-loops"),
 }
 
 #: Newlib's, for what a core without a system has none of.
