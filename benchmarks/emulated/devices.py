@@ -37,8 +37,15 @@ Answer = Callable[[np.ndarray], np.ndarray]
 #: In the C: an axis that nobody taught.
 _UNTAUGHT = np.iinfo(np.int32).min
 
-#: Seconds that a student is compiled to keep, to see what each of them takes.
+#: Seconds that a student is compiled to keep, to see what each of them takes; one that hears streams keeps nothing.
 _KEPT = (10, 11)
+_PROBE = """#include "student.h"
+#if STUDENT_CAUSAL
+char bytes[1];
+#else
+char bytes[STUDENT_MEMORY_BYTES];
+#endif
+"""
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,7 @@ def _buffer_per_second(core: Core, folder: Path, work: Path) -> int:
     sizes = []
     for kept in _KEPT:
         probe = work / f"keeps-{kept}.c"
-        probe.write_text('#include "student.h"\nchar bytes[STUDENT_MEMORY_BYTES];\n')
+        probe.write_text(_PROBE)
         made = probe.with_suffix(".o")
         run([tool("arm-none-eabi-gcc"), *core.flags, "-mthumb", f"-DSTUDENT_MAX_SECONDS={kept}", f"-I{folder}", "-c",
              str(probe), "-o", str(made)])  # fmt: skip
