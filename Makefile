@@ -33,6 +33,10 @@ check-long: $(VENV)/installed
 	rm -rf runs/real-speech runs/throughput
 	$(BIN)/distill label $(SPEECH)/speech -o runs/throughput --teacher prosody --json > $(RESULTS)/label-speech.json
 	$(BIN)/distill benchmark-training --rounds 9 -o $(RESULTS)/training.json
+	$(BIN)/distill benchmark-engine -o benchmarks/emulated/engine.json
+	python3 -m venv build/peers
+	build/peers/bin/pip install --quiet --disable-pip-version-check 'emx-onnx-cgen>=1.4' 'apache-tvm>=0.27'
+	$(BIN)/distill benchmark-peers --python build/peers/bin/python -o $(RESULTS)/peers.json
 	$(BIN)/distill run students/pretrained/wav2small.yaml
 	cp runs/real-speech/wav2small/result.json $(RESULTS)/wav2small/training.json
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutation]'

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import latency, machine, memory, report
+from benchmarks import latency, machine, memory, profiles, report
 from distill.annotation import AXES
 from distill.errors import DistillError
 from distill.files import plain, reject_unwritable, sha256_of, write_json, write_text
@@ -14,35 +15,50 @@ from distill.progress import Progress
 from distill.student import Student
 from distill.table import is_table
 
+#: The device that is no core of its own: what this runs on.
+HOST = "host"
+
 
 def benchmark(
     models: Sequence[str | Path],
     *,
-    output: str | Path,
+    output: str | Path | None = None,
     truth: str | Path | None = None,
     audio: str | Path | None = None,
     rounds: int = 30,
     seconds: Sequence[float] = (1, 3, 5, 10),
+    devices: Sequence[str] = (),
+    profile: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure exported students and write benchmark.json, report.html and report.md into the folder `output`.
+    """Measure exported students, and write benchmark.json, report.html and report.md into the folder `output`, if any.
 
     models: ONNX files of `distill export`; ratios are to the first. truth: a CSV of ratings with audio, the root of its
     files, or a teacher's label table, which knows its own; without a truth agreement (CCC) is null. rounds: timed
-    answers a model and length. seconds: clip lengths. seed: draws the order of turns and the noise that is answered.
-    Returns what benchmark.json holds.
+    answers a model and length. seconds: clip lengths. devices: cores (`benchmarks.emulated.cores`), or "host", that the
+    first model is measured on as C (its folder c/), too. profile: whose core it is to be judged on
+    (`benchmarks.profiles`). seed: draws the order of turns and the noise that is answered. Returns what benchmark.json
+    holds.
 
     Raises:
         DistillError: a model cannot be used, the output cannot be written, the request contradicts itself. All of that
             is found before the clock runs.
     """
-    paths, output = [Path(model) for model in models], Path(output)
-    truth, audio = (None if path is None else Path(path) for path in (truth, audio))
+    paths = [Path(model) for model in models]
+    output, truth, audio = (None if path is None else Path(path) for path in (output, truth, audio))
     _reject_contradictions(paths, truth=truth, audio=audio, rounds=rounds, seconds=seconds)
-    _reject_unwritable(output)
+    if output:
+        _reject_unwritable(output)
     students = _open(paths, seconds)
+    budget = None if profile is None else profiles.profile(profile)
+    measured = _devices(students[0], devices, budget)
     agreements = _agreements(students, truth, audio)
-    latencies = latency.measure(students, seconds=seconds, rounds=rounds, seed=seed)
+    with _natives(students[0], devices) as natives:
+        taken = latency.measure([*students, *natives], seconds=seconds, rounds=rounds, seed=seed)
+        latencies = taken[: len(students)]
+        for native, timed in zip(natives, taken[len(students) :], strict=True):
+            ratio = latency.ratios(timed, latencies[0])
+            measured[HOST] = {"latency_ms": timed, "ratio_to_first": ratio, **native.describe()}
     peaks = _peaks(students)
     record = {
         "machine": machine.describe(),
@@ -52,9 +68,10 @@ def benchmark(
              "peak_rss_bytes": peak, **agreement}
             for student, timed, peak, agreement in zip(students, latencies, peaks, agreements, strict=True)
         ],
-        "devices": {},
+        "devices": measured,
+        "profile": None if budget is None else profiles.described(budget, measured),
     }  # fmt: skip
-    return _written(plain(record), output)
+    return _written(plain(record), output) if output else dict(plain(record))
 
 
 def _reject_contradictions(
@@ -98,6 +115,30 @@ def _try(student: Student, seconds: Sequence[float]) -> None:
             raise DistillError(
                 f"{student.path}: it answers a clip of {length:g} s with shape {list(shape)}, not [1, 3]"
             )
+
+
+def _devices(student: Student, names: Sequence[str], budget: profiles.Profile | None) -> dict[str, dict[str, Any]]:
+    """What is measured on emulated cores: on those that are named, and on that of the profile."""
+    cores = [name for name in dict.fromkeys(names) if name != HOST]
+    if budget and budget.core and budget.core not in cores:
+        cores.append(budget.core)
+    if not cores:
+        return {}
+    from benchmarks.emulated.devices import measure
+
+    return measure(student, cores)
+
+
+@contextmanager
+def _natives(student: Student, names: Sequence[str]) -> Iterator[list[Any]]:
+    """The student in C compiled for this host, where that is asked for."""
+    if HOST not in names:
+        yield []
+        return
+    from benchmarks.native import native
+
+    with native(student) as engine:
+        yield [engine]
 
 
 def _agreements(students: Sequence[Student], truth: Path | None, audio: Path | None) -> list[dict[str, Any]]:

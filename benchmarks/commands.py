@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from distill.options import audio_option, existing, json_option, output_option, seed_option, show
+from distill.options import audio_option, existing, json_option, seed_option, show
 
 
 @click.command()
 @click.argument("models", type=existing, nargs=-1, required=True)
-@output_option("Folder of the report.")
+@click.option("-o", "--output", type=existing, help="Folder of the report; without one nothing is written.")
 @click.option("--truth", type=existing, help="Ratings, or a teacher's label table, to compare the answers with.")
 @audio_option
 @click.option("--rounds", type=click.IntRange(3), default=30, show_default=True, help="Timed rounds, interleaved.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME",
+    help="Also measure the first model as C (`export --c`) there: cortex-m3, cortex-m4, cortex-m55, host.",
+)
+@click.option(
+    "--profile", metavar="NAME", help="Also say whether it fits: hearing-aid, wearable-m4, wearable-m55, raspberry-pi."
+)
 @seed_option
 @json_option
 def benchmark(as_json: bool, **options: Any) -> Any:
     """Measure students on this host: bytes, parameters, operations, latency, memory, CCC; JSON, HTML, Markdown.
 
+    On emulated cores instructions are counted, which are no time: docs/benchmarking.md.
+
     \b
     Example:
       distill benchmark student.onnx -o report/
+      distill benchmark student.onnx --device cortex-m4 --device host -o report/
+      distill benchmark student.onnx --profile hearing-aid -o report/
     """
     from benchmarks.benchmark import benchmark as run
 
-    return show(run(**options), as_json, lambda result: "\n".join(map(_line, result["models"])))
+    return show(run(**options), as_json, lambda result: "\n".join(_lines(result)))
 
 
 @click.command("benchmark-quantisation")
@@ -51,6 +67,85 @@ def benchmark_quantisation(as_json: bool, **options: Any) -> Any:
     from benchmarks.quantisation import table
 
     return show(run(**options), as_json, table)
+
+
+@click.command("benchmark-engine")
+@click.option("--layout", "layouts", multiple=True, metavar="NAME", help="Only this one; may be given several times.")
+@click.option(
+    "--core",
+    "cores",
+    multiple=True,
+    metavar="NAME",
+    default=("cortex-m3", "cortex-m4", "cortex-m55"),
+    show_default=True,
+    help="Emulated core; may be given several times.",
+)
+@click.option("--seconds", type=click.FloatRange(0.5, 30), default=5.0, show_default=True, help="Length of the clip.")
+@click.option("-o", "--output", type=existing, help="JSON to write the result to.")
+@json_option
+def benchmark_engine(as_json: bool, **options: Any) -> Any:
+    """Count the instructions of every layout in C, untrained, on emulated cores, for each second of audio.
+
+    \b
+    Example:
+      distill benchmark-engine
+      distill benchmark-engine --layout wav2small-lite --core cortex-m4 -o engine.json
+    """
+    from benchmarks.emulated.layouts import benchmark_engine as run
+    from benchmarks.emulated.layouts import table
+
+    return show(run(**options), as_json, table)
+
+
+@click.command("benchmark-peers")
+@click.option(
+    "--core",
+    "cores",
+    multiple=True,
+    metavar="NAME",
+    default=("cortex-m4", "cortex-m55"),
+    show_default=True,
+    help="Emulated core; may be given several times.",
+)
+@click.option(
+    "--python",
+    type=existing,
+    default=sys.executable,
+    show_default="this one",
+    help="Python of the environment that the peers are installed in (extra `peers`).",
+)
+@click.option("-o", "--output", type=existing, help="JSON to write the result to.")
+@json_option
+def benchmark_peers(as_json: bool, **options: Any) -> Any:
+    """Count the instructions of Wav2Small's trunk as our C and as that of emx-onnx-cgen and Apache TVM: minutes.
+
+    \b
+    Example:
+      distill benchmark-peers --python peers/bin/python -o peers.json
+    """
+    from benchmarks.peers.comparing import compare, table
+
+    return show(compare(**options), as_json, table)
+
+
+def _lines(result: dict[str, Any]) -> Iterator[str]:
+    yield from map(_line, result["models"])
+    for name, device in result["devices"].items():
+        yield _device(name, device)
+    if result["profile"]:
+        yield f"{result['profile']['name']}: {result['profile']['verdict']}"
+
+
+def _device(name: str, device: dict[str, Any]) -> str:
+    """A device's line: of a core that is emulated instructions, and cycles where they are known; of this host times."""
+    if "latency_ms" in device:
+        return f"in C on this host: {_timed(device['latency_ms'].get('5'))}"
+    cycles, stack = device["cycles_per_second"], device["stack_bytes"]
+    taken = f", {cycles['low'] / 1e6:.1f} to {cycles['high'] / 1e6:.1f} M cycles" if cycles else ""
+    return (
+        f"in C on an emulated {name}: {device['instructions_per_second'] / 1e6:.1f} M instructions a second of audio"
+        f"{taken}; {device['flash_bytes']:,} bytes of flash, {device['ram_bytes']:,} of RAM ({stack:,} of them stack)"
+    )
 
 
 def _line(model: dict[str, Any]) -> str:

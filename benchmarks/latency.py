@@ -6,16 +6,30 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from distill.audio import SAMPLING_RATE
 from distill.progress import Progress
-from distill.student import Student
+from distill.student import Student, StudentCard
 from distill.timing import spread
 
 #: Answers of every model at every length that are thrown away before the clock runs.
 WARMUP = 3
+
+
+class Answering(Protocol):
+    """An engine other than onnxruntime, in the same turns. heard: float32 [1, samples] as what the engine takes."""
+
+    card: StudentCard
+
+    def heard(self, signals: np.ndarray) -> np.ndarray: ...
+
+    def __call__(self, pcm: np.ndarray) -> np.ndarray: ...
+
+
+Timed = Student | Answering
 
 #: One answer to take: index of the model, seconds of audio.
 Turn = tuple[int, float]
@@ -46,20 +60,20 @@ def noise(seconds: float, *, seed: int) -> np.ndarray:
 
 
 def measure(
-    students: Sequence[Student], *, seconds: Sequence[float], rounds: int, seed: int
+    students: Sequence[Timed], *, seconds: Sequence[float], rounds: int, seed: int
 ) -> list[dict[str, dict[str, float] | None]]:
     """Latency of every student at every length: [{"5": {median, p10, p90, rtf, n}}], milliseconds but for rtf and n.
 
     A length below a student's shortest clip is null: it would not be answered in earnest either.
     """
-    clips = {length: noise(length, seed=seed) for length in seconds}
+    clips = [{length: _heard(student, noise(length, seed=seed)) for length in seconds} for student in students]
     samples: dict[Turn, list[int]] = defaultdict(list)
     with Progress("timing", total=rounds, unit="rounds") as progress:
         _warm_up(students, clips)
         for turns in schedule(len(students), seconds, rounds=rounds, seed=seed):
             for model, length in turns:
                 if accepts(students[model], length):
-                    samples[model, length].append(_nanoseconds(students[model], clips[length]))
+                    samples[model, length].append(_nanoseconds(students[model], clips[model][length]))
             progress.advance()
     return [
         {length_key(length): summary(samples[model, length], length) for length in seconds}
@@ -93,7 +107,7 @@ def ratios(
     }
 
 
-def accepts(student: Student, seconds: float) -> bool:
+def accepts(student: Timed, seconds: float) -> bool:
     """Whether a clip is long enough for a student."""
     return seconds >= student.card.shortest_seconds
 
@@ -107,14 +121,20 @@ def length_key(seconds: float) -> str:
     return f"{seconds:g}"
 
 
-def _warm_up(students: Sequence[Student], clips: Mapping[float, np.ndarray]) -> None:
-    for student in students:
-        for length, clip in clips.items():
+def _heard(student: Timed, clip: np.ndarray) -> np.ndarray:
+    """What a student takes of a clip: the ONNX file as it is, another engine as it says."""
+    heard = getattr(student, "heard", None)
+    return clip if heard is None else np.asarray(heard(clip))
+
+
+def _warm_up(students: Sequence[Timed], clips: Sequence[Mapping[float, np.ndarray]]) -> None:
+    for student, heard in zip(students, clips, strict=True):
+        for length, clip in heard.items():
             for _ in range(WARMUP if accepts(student, length) else 0):
                 student(clip)
 
 
-def _nanoseconds(student: Student, clip: np.ndarray) -> int:
+def _nanoseconds(student: Timed, clip: np.ndarray) -> int:
     before = time.perf_counter_ns()
     student(clip)
     return time.perf_counter_ns() - before

@@ -67,6 +67,7 @@ def sections(record: Record) -> list[Section]:
     return [
         *found,
         *_latency(record),
+        *_devices(record),
         _memory(record),
         _parameters(record),
         _macs(record),
@@ -96,6 +97,37 @@ def _latency(record: Record) -> list[Section]:
     return [
         Section("Latency by file size", note, charts.latency_by_size(record), tables.by_size(record)),
         Section("Latency by clip length", per_length, charts.latency_by_length(record), tables.by_length(record)),
+    ]
+
+
+def _devices(record: Record) -> list[Section]:
+    found = []
+    if record["profile"]:
+        found.append(
+            Section("Does it fit?", "The first model as C, and what the hardware has.", None, tables.fit(record))
+        )
+    if tables.emulated(record):
+        found += _emulated(record)
+    if "host" in record["devices"]:
+        note = (
+            "The first model as C, compiled for this host, on one thread, timed in turns with the models above; "
+            "the ratio is to the first of them in onnxruntime. Bytes of RAM are those of its state."
+        )
+        found.append(Section("In C on this host", note, None, tables.native(record)))
+    return found
+
+
+def _emulated(record: Record) -> list[Section]:
+    note = (
+        "The first model as C, from PCM to answers, on cores that QEMU emulates: instructions executed for each second "
+        "of audio. They are exact, and they are not cycles, nor time, nor power. Where Arm publishes what an "
+        "instruction takes, cycles are a bracket for memory without wait states. RAM is what does not grow with the "
+        "clip, stack included; kept is what a second adds where a clip can be pushed only once."
+    )
+    parts = "The same instructions by the part of the student that they belong to."
+    return [
+        Section("Emulated cores", note, None, tables.devices(record)),
+        Section("Where the instructions go", parts, None, tables.breakdown(record)),
     ]
 
 

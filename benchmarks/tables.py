@@ -125,6 +125,60 @@ def by_size(record: dict[str, Any]) -> Table:
     return Table(("model", "size", "bytes", f"{length} s clip, ms (p10 to p90)"), rows)
 
 
+def emulated(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The devices that instructions were counted on, by name."""
+    return {name: device for name, device in record["devices"].items() if "instructions_per_second" in device}
+
+
+def devices(record: dict[str, Any]) -> Table:
+    """A second of audio on every emulated core."""
+    columns = ("core", "instructions", "cycles, at least", "at most", "flash", "RAM", "of it stack", "kept a second")
+    rows = [
+        (
+            name,
+            count(device["instructions_per_second"]),
+            *(count((device["cycles_per_second"] or {}).get(bound)) for bound in ("low", "high")),
+            *(size(device[f"{kind}_bytes"]) for kind in ("flash", "ram", "stack")),
+            size(device["buffer_bytes_per_second"]),
+        )
+        for name, device in emulated(record).items()
+    ]
+    return Table(columns, rows)
+
+
+def breakdown(record: dict[str, Any]) -> Table:
+    """Instructions by part, a core a column; the parts in the order of the first core."""
+    cores = emulated(record)
+    parts = dict.fromkeys(part for device in cores.values() for part in device["breakdown"])
+    rows = [(part, *(count(device["breakdown"].get(part)) for device in cores.values())) for part in parts]
+    return Table(("part", *cores), rows)
+
+
+def native(record: dict[str, Any]) -> Table:
+    """The student in C on the host, one row a clip length."""
+    device = record["devices"]["host"]
+    rows = [
+        (length, *_latency_cells(timed), significant(device["ratio_to_first"][length]), size(device["ram_bytes"]))
+        for length, timed in device["latency_ms"].items()
+    ]
+    return Table(("clip, s", "median, ms", "p10, ms", "p90, ms", "RTF", "ratio to first", "RAM"), rows)
+
+
+def fit(record: dict[str, Any]) -> Table:
+    """The profile's budget, and what is said of the first model."""
+    profile = record["profile"]
+    rows = [
+        ("hardware", profile["title"]),
+        ("core", profile["core"] or NOTHING),
+        ("cycles a second", count(profile["clock_hz"])),
+        ("flash", size(profile["flash_bytes"])),
+        ("RAM", size(profile["ram_bytes"])),
+        ("source", profile["source"]),
+        ("verdict", profile["verdict"]),
+    ]
+    return Table(("budget", "value"), rows, numeric=False)
+
+
 def memory(record: dict[str, Any]) -> Table:
     """Peak resident memory, runtime and model apart."""
     rows = [

@@ -28,6 +28,8 @@ COMMANDS = {
     "card": "export.commands:card",
     "benchmark": "benchmarks.commands:benchmark",
     "benchmark-quantisation": "benchmarks.commands:benchmark_quantisation",
+    "benchmark-engine": "benchmarks.commands:benchmark_engine",
+    "benchmark-peers": "benchmarks.commands:benchmark_peers",
     "predict": "distill.commands:predict",
     "check": "distill.commands:check",
     "evaluate": "distill.commands:evaluate",

@@ -39,13 +39,29 @@ def record(*models: dict[str, Any], **machine: Any) -> dict[str, Any]:
         "instruction_sets": {"avx2": True, "neon": False, "avx512_vnni": True}, **machine,
     }  # fmt: skip
     settings = {"rounds": 30, "seconds": [1, 5], "warmup": 3, "interleaved": True, "seed": 7, "memory_seconds": 5.0}
-    return {"machine": host, "settings": settings, "models": list(models or [model()]), "devices": {}}
+    return {"machine": host, "settings": settings, "models": list(models or [model()]), "devices": {}, "profile": None}
 
 
 def other(**changes: Any) -> dict[str, Any]:
     """A larger model beside `model()`: ten times its bytes, twice its time."""
     changes = {"latency_ms": {"1": timed(2.0, seconds=1), "5": timed(8.0)}, **changes}
     return model(name="cnn", path="runs/cnn.onnx", bytes=719_840, ratio_to_first={"1": 2.0, "5": 2.0}, **changes)
+
+
+def device(**changes: Any) -> dict[str, Any]:
+    """What was counted on an emulated core."""
+    return {
+        "instructions_per_second": 63_712_345, "breakdown": {"convolutions": 45_100_000, "front-end": 2_450_000},
+        "cycles_per_second": {"low": 92_900_000, "high": 107_200_000}, "flash_bytes": 79_348, "ram_bytes": 14_428,
+        "stack_bytes": 588, "buffer_bytes_per_second": 26_000, **changes,
+    }  # fmt: skip
+
+
+def native(**changes: Any) -> dict[str, Any]:
+    """What was timed of the student in C on the host."""
+    times = {"1": timed(0.3, seconds=1), "5": timed(1.2)}
+    return {"latency_ms": times, "ratio_to_first": {"1": 0.3, "5": 0.3}, "flash_bytes": 90_000, "ram_bytes": 20_000,
+            **changes}  # fmt: skip
 
 
 class Drawn:

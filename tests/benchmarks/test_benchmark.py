@@ -36,8 +36,8 @@ def test_the_file_holds_what_is_returned(measured):
 
 def test_keys_of_the_json(measured):
     _, result = measured
-    assert list(result) == ["machine", "settings", "models", "devices"]
-    assert result["devices"] == {}
+    assert list(result) == ["machine", "settings", "models", "devices", "profile"]
+    assert result["devices"] == {} and result["profile"] is None
     assert result["settings"]["interleaved"] is True
     assert result["settings"]["rounds"] == 4
     machine = result["machine"]

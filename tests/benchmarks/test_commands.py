@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.commands import _line
+from benchmarks.commands import _line, _lines
 from distill import cli
-from tests.benchmarks.made import model, timed
+from tests.benchmarks.made import device, model, native, record, timed
 
 MakeStudent = Callable[..., Path]
 Captured = pytest.CaptureFixture[str]
@@ -29,6 +29,19 @@ def test_a_line_a_model_says_what_the_figures_are_of() -> None:
         "runs/w2s.onnx: 71,984 bytes, 5 s of audio in 4.0 ms (4.0 to 5.5; this host, one thread), "
         "peak memory 12 MB over the runtime"
     )
+
+
+def test_a_line_a_device_says_instructions_and_a_bracket_of_cycles() -> None:
+    helium = device(cycles_per_second=None, instructions_per_second=22_000_000)
+    said = {"name": "hearing-aid", "verdict": "fits"}
+    result = {**record(), "devices": {"cortex-m4": device(), "cortex-m55": helium, "host": native()}, "profile": said}
+    memory = "79,348 bytes of flash, 14,428 of RAM (588 of them stack)"
+    assert list(_lines(result))[1:] == [
+        f"in C on an emulated cortex-m4: 63.7 M instructions a second of audio, 92.9 to 107.2 M cycles; {memory}",
+        f"in C on an emulated cortex-m55: 22.0 M instructions a second of audio; {memory}",
+        "in C on this host: 5 s of audio in 1.2 ms (1.1 to 1.3; this host, one thread)",
+        "hearing-aid: fits",
+    ]
 
 
 def test_models_that_take_long_clips_alone_are_measured_too(
@@ -59,7 +72,10 @@ def test_too_few_rounds_are_no_measurement(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["gone.onnx", "-o", "report"], "gone.onnx: no such student"), (["-o", "report"], "Missing argument 'MODELS...'"),
-     (["a.onnx"], "Missing option '-o'"), (["a.onnx", "-o", "report", "--truth", "x.csv"], "agreement needs both"),
+     (["a.onnx", "-o", "report", "--device", "cortex-m9"], "cortex-m9: no such core"),
+     (["a.onnx", "-o", "report", "--profile", "toaster"], "toaster: no such profile; there are hearing-aid"),
+     (["a.onnx", "-o", "report", "--device", "cortex-m4"], "no student in C beside a.onnx"),
+     (["a.onnx", "-o", "report", "--truth", "x.csv"], "agreement needs both"),
      (["a.onnx", "-o", "report", "--truth", "x.csv", "--audio", "."], "x.csv: no such file of ratings"),
      (["a.onnx", "-o", "report", "--truth", "t.csv", "--audio", "gone"], "gone: no such folder of audio"),
      (["a.onnx", "-o", "a.onnx"], "a.onnx: the report cannot be written there")],

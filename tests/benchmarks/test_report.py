@@ -273,3 +273,20 @@ def test_pages_are_the_same_again_from_the_file_alone(record, tmp_path):
     write_json(tmp_path / "benchmark.json", record)
     again = read_json(tmp_path / "benchmark.json")
     assert render(again) == render(record) and markdown(again) == markdown(record)
+
+
+def test_devices_say_what_their_figures_are_and_are_not(record):
+    first = record["models"][0]
+    native = made.native(latency_ms=first["latency_ms"], ratio_to_first=first["ratio_to_first"])
+    record["devices"] = {"cortex-m4": made.device(), "host": native}
+    record["profile"] = {"title": "a thing", "core": "cortex-m4", "clock_hz": 64e6, "flash_bytes": 512_000,
+                         "ram_bytes": 64_000, "source": "a brief", "verdict": "fits"}  # fmt: skip
+    for text in (render(record), markdown(record)):
+        assert "they are not cycles, nor time, nor power" in text
+        for title in ("Does it fit?", "Emulated cores", "Where the instructions go", "In C on this host"):
+            assert title in text
+    test_every_number_in_the_tables_is_in_the_json(record)
+
+
+def test_without_devices_there_is_no_word_of_them(record):
+    assert "Emulated" not in render(record) and "Does it fit" not in markdown(record)

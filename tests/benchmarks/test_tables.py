@@ -9,7 +9,7 @@ import pytest
 from benchmarks import tables
 from benchmarks.tables import Table, as_markdown, confidence, headline_length, labels, plain_markdown, spread
 from benchmarks.units import NOTHING
-from tests.benchmarks.made import model, other, rated, record, timed
+from tests.benchmarks.made import device, model, native, other, rated, record, timed
 
 
 def named(*models: tuple[str, str | None, str]) -> list[str]:
@@ -119,3 +119,34 @@ def test_numbers_are_to_the_right_and_words_to_the_left() -> None:
     assert as_markdown(Table(("a", "b", "c"), rows)).splitlines()[1] == "| --- | ---: | ---: |"
     assert as_markdown(Table(("a", "b", "c"), rows, numeric=False)).splitlines()[1] == "| --- | --- | --- |"
     assert as_markdown(Table(("a",), [])) == "| a |\n| --- |\n"
+
+
+def measured() -> dict[str, Any]:
+    """A record with two emulated cores and the host."""
+    helium = device(instructions_per_second=22_000_000, cycles_per_second=None, breakdown={"convolutions": 11_300_000})
+    return {**record(), "devices": {"cortex-m4": device(), "cortex-m55": helium, "host": native()}}
+
+
+def test_emulated_cores_cell_by_cell() -> None:
+    assert tables.devices(measured()).rows == [
+        ("cortex-m4", "63.7 M", "92.9 M", "107 M", "79.3 kB", "14.4 kB", "588 B", "26.0 kB"),
+        ("cortex-m55", "22.0 M", NOTHING, NOTHING, "79.3 kB", "14.4 kB", "588 B", "26.0 kB"),
+    ]
+
+
+def test_a_part_that_a_core_has_not_is_a_dash() -> None:
+    table = tables.breakdown(measured())
+    assert table.columns == ("part", "cortex-m4", "cortex-m55")
+    assert table.rows == [("convolutions", "45.1 M", "11.3 M"), ("front-end", "2.45 M", NOTHING)]
+
+
+def test_the_student_in_c_on_the_host() -> None:
+    assert tables.native(measured()).rows[1] == ("5", "1.20", "1.08", "1.32", "0.000240", "0.300", "20.0 kB")
+
+
+def test_a_profile_without_a_core() -> None:
+    pi = {"title": "a Pi", "core": None, "clock_hz": None, "flash_bytes": None, "ram_bytes": 512_000_000,
+          "source": "a brief", "verdict": "cannot be told here"}  # fmt: skip
+    rows = dict(tables.fit({"profile": pi}).rows)
+    assert rows["core"] == rows["cycles a second"] == NOTHING
+    assert rows["RAM"] == "512 MB" and rows["verdict"] == "cannot be told here"
