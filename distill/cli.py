@@ -28,6 +28,7 @@ COMMANDS = {
     "card": "export.commands:card",
     "benchmark": "benchmarks.commands:benchmark",
     "benchmark-quantisation": "benchmarks.commands:benchmark_quantisation",
+    "sweep": "benchmarks.commands:sweep",
     "predict": "distill.commands:predict",
     "check": "distill.commands:check",
     "evaluate": "distill.commands:evaluate",

@@ -9,7 +9,7 @@ A member is written as "wav2small:hop=16,n_fft=256,channels=8": what is left out
 | mels | mel bands | 26 |
 | channels | of every convolution | 13 |
 | depth | convolutions before and behind the max-pool | 3+4 |
-| pool | over time: softmax (of all features together), channels (each for itself, their Gram matrix beside), mean | softmax |
+| pool | over time: softmax (features together), channels (each apart, their Gram matrix beside), mean | softmax |
 """
 
 from __future__ import annotations
