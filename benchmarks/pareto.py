@@ -108,12 +108,11 @@ def picture(record: Record, truth: str, against: Against) -> str | None:
     panels = {axis: points for axis, points in panels.items() if points}
     if not panels:
         return None
-    cost = plots.spread_out([point.cost for points in panels.values() for point in points], by=1.35)
-    keys, top = _keys(), 28.0
-    body = list(keys)
+    cost = plots.fitting([point.cost for points in panels.values() for point in points], LEFT, WIDTH - 8)
+    body, top = _keys(), 28.0
     for place, (axis, points) in enumerate(panels.items()):
         above = top + place * (_PANEL + _ABOVE + _BELOW) + _ABOVE
-        frame = Frame(Scale(*cost, LEFT, WIDTH - 8, log=True), _ccc_scale(points, above + _PANEL, above))
+        frame = Frame(cost, _ccc_scale(points, above + _PANEL, above))
         last = place == len(panels) - 1
         body += _panel(frame, points, record["fronts"][against.field][truth].get(axis, []), axis, against, last)
     height = top + len(panels) * (_PANEL + _ABOVE + _BELOW) + 24
