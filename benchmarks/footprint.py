@@ -20,7 +20,6 @@ Not in it: the engine's own code, its stack, the caller's buffer of samples.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 
 from torch import nn
 
@@ -88,18 +87,13 @@ def _bits(network: Vgg, layer: str) -> int:
 
 
 def _ram(network: Vgg) -> dict[str, int]:
-    return {
-        "front_end": network.frontend.n_fft * (2 + 4),
-        "rows": 3 * sum(_rows(network)),
-        "pooling": _pooled(network),
-    }
+    return {"front_end": network.frontend.n_fft * (2 + 4), "rows": 3 * _taken(network), "pooling": _pooled(network)}
 
 
-def _rows(network: Vgg) -> list[int]:
-    """Values in a row of what each 3 x 3 layer takes, in their order; the max-pool stands between the stages."""
-    fine = [block.conv.in_channels * network.frontend.mels for block in network.fine]
-    coarse = [block.conv.in_channels * network.bands for block in network.coarse]
-    return [*chain(fine, [network.channels * network.frontend.mels]), *coarse]
+def _taken(network: Vgg) -> int:
+    """Values in a row of what all 3 x 3 layers take: the first takes bands alone, the max-pool what they hand to it."""
+    fine = network.frontend.mels * (1 + network.channels * len(network.fine))
+    return fine + network.bands * network.channels * len(network.coarse)
 
 
 def _pooled(network: Vgg) -> int:

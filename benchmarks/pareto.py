@@ -186,29 +186,41 @@ _SIDES = ((10.0, "start"), (-10.0, "end"))
 _AWAY = 12.0
 
 
+class _Spot(NamedTuple):
+    """Where a name may be written: an end of its base line (px), which end, and how many steps from the mark."""
+
+    x: float
+    y: float
+    anchor: str
+    away: int
+
+
 def _names(frame: Frame, at: dict[str, tuple[float, float]], front: Sequence[str]) -> list[str]:
     """A name beside every mark, each where it covers least of the marks and of the names before it."""
     taken = [(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in at.values()]
     marks = []
     for name in sorted(at, key=lambda name: name not in front):
         on = name in front
-        ways = product(_UP, reversed(_SIDES)) if on else product(_DOWN, _SIDES)  # nothing is above a front, to the left
-        tried = [(right, down, anchor) for down, (right, anchor) in ways]
-        boxes = [_box(len(name) * (_BOLD if on else _PLAIN), *at[name], *offset) for offset in tried]
-        lost = [_covered(box, taken, frame) + _AWAY * (place // 2) for place, box in enumerate(boxes)]
-        best = lost.index(min(lost))
-        taken.append(boxes[best])
-        (x, y), (right, down, anchor) = at[name], tried[best]
-        marks.append(plots.words(name, x + right, y + down, class_="name on" if on else "name", anchor=anchor))
+        boxes = {spot: _box(spot, len(name) * (_BOLD if on else _PLAIN)) for spot in _spots(*at[name], on=on)}
+        lost = {spot: _covered(box, taken, frame) + _AWAY * spot.away for spot, box in boxes.items()}
+        spot = min(lost, key=lambda spot: lost[spot])
+        taken.append(boxes[spot])
+        marks.append(plots.words(name, spot.x, spot.y, class_="name on" if on else "name", anchor=spot.anchor))
     return marks
+
+
+def _spots(x: float, y: float, *, on: bool) -> list[_Spot]:
+    """Around a mark, best first: nothing is above a front, to the left."""
+    ways = product(enumerate(_UP), reversed(_SIDES)) if on else product(enumerate(_DOWN), _SIDES)
+    return [_Spot(x + right, y + down, anchor, away) for (away, down), (right, anchor) in ways]
 
 
 _Box = tuple[float, float, float, float]
 
 
-def _box(wide: float, x: float, y: float, right: float, down: float, anchor: str) -> _Box:
-    left = x + right - (wide if anchor == "end" else 0.0)
-    return left, y + down - _LINE + 4, left + wide, y + down + 3
+def _box(spot: _Spot, wide: float) -> _Box:
+    left = spot.x - (wide if spot.anchor == "end" else 0.0)
+    return left, spot.y - _LINE + 4, left + wide, spot.y + 3
 
 
 def _covered(box: _Box, taken: Sequence[_Box], frame: Frame) -> float:

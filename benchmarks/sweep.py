@@ -12,7 +12,7 @@ from benchmarks.budget import Budget, misfits
 from benchmarks.footprint import footprint
 from distill.ablation import Ablation, ablation_of, carry_out, chosen_runs
 from distill.errors import DistillError
-from distill.files import plain, read_json, reject_unwritable, write_json, write_text
+from distill.files import plain, read_json, reject_unwritable, sole_writer, write_json, write_text
 from distill.progress import Progress, say
 from distill.recipe import read_recipe
 from distill.runs import read_result
@@ -44,6 +44,7 @@ def sweep(recipe: str | Path, *, output: str | Path, fits: Budget | None = None,
     failed: [{variant, seed, reason}]}.
 
     Raises:
+        Refused: another process writes there.
         DistillError: a file that is no such recipe, a member that cannot be built or exported, an output that cannot be
             written, a budget that no member fits, or preparation that failed.
     """
@@ -53,8 +54,9 @@ def sweep(recipe: str | Path, *, output: str | Path, fits: Budget | None = None,
     if fits is not None:
         _tell_misfits(taken, fits)
     _reject_unwritable(output)
-    _try_exports({run.variant: _arch(ablation, run.variant) for run in chosen if not run.finished()})
-    carry_out(ablation, lambda result: _write(output, _record(ablation, taken, result)), only=only)
+    with sole_writer(output):
+        _try_exports({run.variant: _arch(ablation, run.variant) for run in chosen if not run.finished()})
+        carry_out(ablation, lambda result: _write(output, _record(ablation, taken, result)), only=only)
     return read_made(output)
 
 
