@@ -81,18 +81,24 @@ def sweep(
       distill sweep sweep/ --fits flash=96k,ram=24k,mmacs=12
     """
     from benchmarks.budget import budget, choose, misfits, told
-    from benchmarks.sweep import costs, read_made, table
-    from benchmarks.sweep import sweep as run
+    from benchmarks.sweep_report import read_made, table
 
     within = None if fits is None else budget(fits)
     made = source.is_dir() or source.suffix == ".json"
     _check_sweep(output, only, made=made, figures=figures)
     if figures:
+        from benchmarks.sweep import costs
+
         record = costs(source)
         for name, reason in misfits(record["members"], within).items() if within else ():
             say(f"{name} can never fit: {reason}")
         return show(record, as_json, table)
-    record = read_made(source) if made else run(source, output=str(output), fits=within, only=only)
+    if made:  # needs no torch
+        record = read_made(source)
+    else:
+        from benchmarks.sweep import sweep as run
+
+        record = run(source, output=str(output), fits=within, only=only)
     result = record if within is None else {**record, "choice": choose(record, within)}
     show(result, as_json, lambda _: "\n".join([table(record), *([told(result)] if within else [])]))
     if record["failed"] and not made:

@@ -27,13 +27,6 @@ from export.precision import usual_bits
 from students.network import StudentNetwork
 from students.wav2small import ChannelPooling, TimeSoftmaxPooling, Vgg, Vgg7
 
-#: The same in short, for a report.
-ASSUMED = (
-    "Estimates, not measurements, of an engine that streams in integers and keeps no clip: weights at the bits of the "
-    "int8 export, three rows of what each 3 x 3 layer takes, the pooling's running sums, one frame of the front-end. "
-    "Its own code and stack come on top (docs/sweep.md)."
-)
-
 #: What a row of outputs takes beside its weights: a bias of 32 bits, a step of 16.
 _ROW = 4 + 2
 

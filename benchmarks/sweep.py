@@ -7,20 +7,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, pareto, sweep_report, tables
+from benchmarks import machine, pareto, sweep_report
 from benchmarks.budget import Budget, misfits
 from benchmarks.footprint import footprint
+from benchmarks.sweep_report import RECORD, read_made
 from distill.ablation import Ablation, ablation_of, carry_out, chosen_runs
 from distill.errors import DistillError
-from distill.files import plain, read_json, reject_unwritable, sole_writer, write_json, write_text
+from distill.files import plain, reject_unwritable, sole_writer, write_json, write_text
 from distill.progress import Progress, say
 from distill.recipe import read_recipe
 from distill.runs import read_result
 from students.catalogue import build, figures
 from students.family import written
-
-#: What lies in the folder of a sweep: the figures, and the pages that read them.
-RECORD = "sweep.json"
 
 KEYS = ("prepare", "train-student", "evaluate", "seeds", "folder", "members")
 
@@ -70,25 +68,6 @@ def costs(recipe: str | Path) -> Record:
     found = [{**member, "seeds": [], "seconds": None, "derived": [], "ccc": {}, "difference": {}}
              for member in members(ablation)]  # fmt: skip
     return {"members": found, "seeds": 0, "fronts": {}, "failed": []}
-
-
-def table(record: Record) -> str:
-    """A sweep as a Markdown table, a row a member, and what failed."""
-    failed = [f"failed: {one['variant']}, seed {one['seed']}: {one['reason']}" for one in record["failed"]]
-    return "\n".join([tables.as_markdown(sweep_report.glance(record)).rstrip(), *failed])
-
-
-def read_made(path: str | Path) -> Record:
-    """A sweep that was made: the folder that `sweep` wrote, or its sweep.json.
-
-    Raises:
-        DistillError: none there.
-    """
-    path = Path(path)
-    record = read_json(path / RECORD if path.is_dir() else path)
-    if not isinstance(record, dict) or not {"members", "fronts"} <= set(record):
-        raise DistillError(f"{path}: holds no sweep; `distill sweep RECIPE -o FOLDER` makes one")
-    return record
 
 
 # --- the recipe ------------------------------------------------------------------------------------------------------

@@ -1,19 +1,50 @@
-"""A sweep as two pages. They compute nothing: every number is in sweep.json."""
+"""A sweep that was made, and its two pages. They compute nothing: every number is in sweep.json."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from benchmarks import report
+from benchmarks import report, tables
 from benchmarks.budget import COSTS
-from benchmarks.footprint import ASSUMED
 from benchmarks.pareto import AGAINST, Against, axes_of, interval, picture
 from benchmarks.report import Section
 from benchmarks.tables import Table
 from benchmarks.units import NOTHING, hundredths, significant, size, whole
+from distill.errors import DistillError
+from distill.files import read_json
 from distill.page import page
 
 Record = dict[str, Any]
+
+#: What lies in the folder of a sweep: the figures, and the pages that read them.
+RECORD = "sweep.json"
+
+#: What the estimates of `benchmarks.footprint` are, in short.
+ASSUMED = (
+    "Estimates, not measurements, of an engine that streams in integers and keeps no clip: weights at the bits of the "
+    "int8 export, three rows of what each 3 x 3 layer takes, the pooling's running sums, one frame of the front-end. "
+    "Its own code and stack come on top (docs/sweep.md)."
+)
+
+
+def table(record: Record) -> str:
+    """A sweep as a Markdown table, a row a member, and what failed."""
+    failed = [f"failed: {one['variant']}, seed {one['seed']}: {one['reason']}" for one in record["failed"]]
+    return "\n".join([tables.as_markdown(glance(record)).rstrip(), *failed])
+
+
+def read_made(path: str | Path) -> Record:
+    """A sweep that was made: the folder that `sweep` wrote, or its sweep.json.
+
+    Raises:
+        DistillError: none there.
+    """
+    path = Path(path)
+    record = read_json(path / RECORD if path.is_dir() else path)
+    if not isinstance(record, dict) or not {"members", "fronts"} <= set(record):
+        raise DistillError(f"{path}: holds no sweep; `distill sweep RECIPE -o FOLDER` makes one")
+    return record
 
 
 def render(record: Record) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from benchmarks import sweep as module
 from benchmarks.budget import budget
-from benchmarks.sweep import read_made, read_sweep, sweep
+from benchmarks.sweep import read_sweep, sweep
+from benchmarks.sweep_report import read_made
 from benchmarks.units import NOTHING
 from distill import ablation, cli
 from distill.errors import DistillError
@@ -203,10 +205,13 @@ def test_what_members_cost_is_told_without_a_training(
 
 
 def test_a_sweep_that_was_made_is_picked_from(
-    recipe: Path, stages: Stages, tried: list[str], tmp_path: Path, capsys: Captured
+    recipe: Path, stages: Stages, tried: list[str], tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep(recipe, output=tmp_path / "sweep")
     recipe.unlink()
+    for name in [name for name in sys.modules if name.split(".")[0] in ("torch", "students", "export")]:
+        monkeypatch.setitem(sys.modules, name, None)  # who picks has an edge's environment
+    monkeypatch.delitem(sys.modules, "benchmarks.sweep")
     cli.main(["sweep", str(tmp_path / "sweep"), "--fits", "flash=20k", "--json"])
     chosen = json.loads(capsys.readouterr().out)["choice"]
     assert chosen["best"] == NAMES[3] and set(chosen["others"]) == {"lite", "toy"} and chosen["axes"] == ["arousal"]
