@@ -86,6 +86,8 @@ def read_sweep(path: Path) -> Ablation:
     given = said.pop("members", None)
     if not isinstance(given, dict) or not given:
         raise DistillError(f"{path}: members is missing, or names nobody")
+    if "arch" in (said.get("train-student") or {}):
+        raise DistillError(f"{path}: train-student: 'arch' is set for each member; leave it out")
     spread = [each for entry in given.items() for each in _spread(*entry, path)]
     variants = {name: {"arch": arch} for name, arch in spread}
     if len(variants) < len(spread):

@@ -175,7 +175,8 @@ def test_one_that_cannot_be_exported_is_told_before_anything_is_trained(
         ("lite: wav2small-lite", "lite: 7", "lite needs a student's name, or what it is made of"),
         ("lite: wav2small-lite", "lite: {}", "lite needs a student's name"),
         ("toy:", "LITE:", "would share a folder"),
-        ("epochs: 2", "epochs: 2, arch: wav2small, seed: 1", "'seed' is set for each run"),
+        ("epochs: 2", "epochs: 2, seed: 1", "'seed' is set for each run"),
+        ("epochs: 2", "epochs: 2, arch: wav2small", "'arch' is set for each member"),
     ],
 )
 def test_everything_is_checked_before_anything_runs(
