@@ -155,7 +155,7 @@ def told(record: Record) -> str:
     lines = [f"within {Budget(choice['budget'])}: {len(choice['order'])} of {len(members)} members"]
     for place, (name, total) in enumerate(choice["order"].items()):
         role = f"best, by the highest sum of {by}" if place == 0 else "next" if place == 1 else "then"
-        lines.append(f"  {name} ({role}: {total:.2f}): {_costs(members[name])}; {_scores(members[name], choice)}")
+        lines.append(f"  {name} ({role}: {total:.3f}): {_costs(members[name])}; {_scores(members[name], choice)}")
     return "\n".join([*lines, *(f"  not {name}: {reason}" for name, reason in choice["others"].items())])
 
 
