@@ -26,7 +26,7 @@ Pads = tuple[int, int]
 
 
 class Vgg(StudentNetwork):
-    """What the layouts and their family (`students.family`) share: level, log-mel, convolutions, max-pool, convolutions.
+    """What the layouts and their family (`students.family`) share: level, log-mel, convolutions around a max-pool.
 
     level: what PCM is normalised by. pads: time steps of zeros that a convolution sees before a clip and behind it.
     forgetting: of the pooling over time (`faded`).

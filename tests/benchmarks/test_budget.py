@@ -79,7 +79,8 @@ def test_where_all_is_derived_that_is_summed():
 def test_it_is_told_for_people():
     lines = told({**RECORD, "choice": choose(RECORD, budget("flash=96k,mmacs=12"))}).splitlines()
     assert lines[0] == "within flash 96.0 kB, MAC/s 12.0 M: 3 of 5 members"
-    assert lines[1].startswith("  lean (best, by the highest sum of CCC with teacher over arousal and valence: 1.600): ")
+    best = "  lean (best, by the highest sum of CCC with teacher over arousal and valence: 1.600): "
+    assert lines[1].startswith(best)
     assert "flash 40.0 kB, memory 9.00 kB, MAC/s 9.00 M" in lines[1] and "arousal 0.70 (0.60 to 0.75)" in lines[1]
     assert lines[2].startswith("  middle (next: 1.600)") and lines[3].startswith("  small (then: 1.200)")
     assert lines[4:] == ["  not large: flash 200 kB of 96.0 kB, MAC/s 80.0 M of 12.0 M", "  not other: flash not known"]
