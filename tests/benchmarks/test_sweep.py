@@ -276,7 +276,7 @@ members: {{one: {{hop: 32, n_fft: 512, mels: 20, channels: 4, depth: 1+1, pool: 
     assert "within flash 96.0 kB, memory 24.0 kB, MAC/s 12.0 M: 1 of 1 members" in told
     (member,) = read_made(tmp_path / "sweep")["members"]
     evaluated = json.loads((tmp_path / "runs/one/seed-0/against-teacher.json").read_text())
-    assert member["ccc"]["teacher"]["valence"]["mean"] == pytest.approx(evaluated["ccc"]["valence"]["value"], abs=1e-6)
+    assert member["ccc"]["teacher"]["valence"]["mean"] == pytest.approx(evaluated["ccc"]["valence"]["value"], abs=1e-4)
     assert member["derived"] == [] and member["seconds"] > 0
     config = (tmp_path / "runs/one/seed-0/config.yaml").read_text()
     assert "arch: wav2small:hop=32,n_fft=512,mels=20,channels=4,depth=1+1,pool=mean\n" in config
