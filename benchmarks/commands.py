@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from distill.options import audio_option, existing, json_option, seed_option, show
+from distill.progress import say
 
 
 @click.command()
@@ -146,6 +148,66 @@ def _device(name: str, device: dict[str, Any]) -> str:
         f"in C on an emulated {name}: {device['instructions_per_second'] / 1e6:.1f} M instructions a second of audio"
         f"{taken}; {device['flash_bytes']:,} bytes of flash, {device['ram_bytes']:,} of RAM ({stack:,} of them stack)"
     )
+
+
+@click.command()
+@click.argument("source", metavar="RECIPE|SWEEP", type=existing)
+@click.option("-o", "--output", type=existing, help="Folder of sweep.json and its report.")
+@click.option(
+    "--fits", metavar="LIMITS",
+    help="Pick the best that fits, as flash=96k,ram=24k,mmacs=12: bytes, and million MAC a second of audio.",
+)  # fmt: skip
+@click.option("--figures", is_flag=True, help="Only tell what each member costs; nothing is trained.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this member; may be given several times.")
+@json_option
+def sweep(
+    source: Path, output: Path | None, fits: str | None, figures: bool, only: tuple[str, ...], as_json: bool
+) -> Any:
+    """Train and measure a family of students, and draw what their agreement costs: CCC against MAC, parameters, memory.
+
+    RECIPE (YAML) names the members and how all are trained (docs/sweep.md); interrupted, the same command goes on. A
+    member that fails is named and does not stop the others; the exit code is then 1. A SWEEP that was made, its folder,
+    is told again, and picked from by other --fits.
+
+    \b
+    Example:
+      distill sweep sweep.yaml --figures
+      distill sweep sweep.yaml -o sweep/
+      distill sweep sweep/ --fits flash=96k,ram=24k,mmacs=12
+    """
+    from benchmarks.budget import budget, choose, misfits, told
+    from benchmarks.sweep_report import read_made, table
+
+    within = None if fits is None else budget(fits)
+    made = source.is_dir() or source.suffix == ".json"
+    _check_sweep(output, only, made=made, figures=figures)
+    if figures:
+        from benchmarks.sweep import costs
+
+        record = costs(source)
+        for name, reason in misfits(record["members"], within).items() if within else ():
+            say(f"{name} can never fit: {reason}")
+        return show(record, as_json, table)
+    if made:  # needs no torch
+        record = read_made(source)
+    else:
+        from benchmarks.sweep import sweep as run
+
+        record = run(source, output=str(output), fits=within, only=only)
+    result = record if within is None else {**record, "choice": choose(record, within)}
+    show(result, as_json, lambda _: "\n".join([table(record), *([told(result)] if within else [])]))
+    if record["failed"] and not made:
+        raise SystemExit(1)
+    return result
+
+
+def _check_sweep(output: Path | None, only: tuple[str, ...], *, made: bool, figures: bool) -> None:
+    if made and (output or only or figures):
+        raise click.UsageError("a sweep that was made takes --fits and --json alone; the others go with its recipe")
+    if figures and (output or only):
+        raise click.UsageError("--figures trains nothing; it takes no -o and no --only")
+    if not made and not figures and output is None:
+        raise click.UsageError("Missing option '-o' / '--output'.")
 
 
 def _line(model: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ def render(record: Record) -> str:
     """The page report.html: one file, no scripts, no network. record: what benchmark.json holds."""
     return page(
         _title(record),
-        "\n".join(_section(section) for section in sections(record)),
+        "\n".join(map(as_html, sections(record))),
         kicker="distill benchmark",
         lead=where(record),
         footer="Drawn from <code>benchmark.json</code> beside this page, which holds every number in full.",
@@ -37,10 +38,20 @@ def render(record: Record) -> str:
 
 def markdown(record: Record) -> str:
     """The page report.md: the same tables under the same headings. record: what benchmark.json holds."""
-    parts = [f"# distill benchmark: {tables.plain_markdown(_title(record))}", tables.plain_markdown(where(record))]
-    for section in sections(record):
+    footer = "Every number is in `benchmark.json`, which lies beside this page."
+    return as_markdown(f"distill benchmark: {_title(record)}", where(record), sections(record), footer)
+
+
+def as_markdown(title: str, lead: str, shown: Sequence[Section], footer: str) -> str:
+    """A page of sections, without their pictures.
+
+    >>> as_markdown("a", "b", [], "c")
+    '# a\\n\\nb\\n\\nc\\n'
+    """
+    parts = [f"# {tables.plain_markdown(title)}", tables.plain_markdown(lead)]
+    for section in shown:
         parts += [f"## {section.title}", section.note, tables.as_markdown(section.table).rstrip()]
-    return "\n\n".join([*parts, "Every number is in `benchmark.json`, which lies beside this page."]) + "\n"
+    return "\n\n".join([*parts, footer]) + "\n"
 
 
 def where(record: Record) -> str:
@@ -168,7 +179,12 @@ def _title(record: Record) -> str:
     )
 
 
-def _section(section: Section) -> str:
+def as_html(section: Section) -> str:
+    """A section as it stands in a page.
+
+    >>> as_html(Section("Size", "In bytes.", None, Table(("model", "bytes"), [("w2s", "1")])))[:27]
+    '<section>\\n<h2>Size</h2>\\n<p>'
+    """
     figure = f"<figure>{section.picture}</figure>\n" if section.picture else ""
     return (
         f"<section>\n<h2>{html.escape(section.title)}</h2>\n<p>{html.escape(section.note)}</p>\n"

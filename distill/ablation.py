@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,15 +76,26 @@ def ablate(recipe: str | Path, *, output: str | Path, only: Collection[str] = ()
     """
     output = Path(output)
     ablation = read_ablation(Path(recipe))
-    chosen = _chosen(ablation, only)
     reject_no_json(output)
+    return carry_out(ablation, lambda result: _write(output, result), only=only)
+
+
+def carry_out(
+    ablation: Ablation, write: Callable[[dict[str, Any]], None], *, only: Collection[str] = ()
+) -> dict[str, Any]:
+    """Run what an ablation says, as `ablate` does, and return its result. write: is given it after every seed.
+
+    Raises:
+        DistillError: an unknown variant, or preparation that failed.
+    """
+    chosen = chosen_runs(ablation, only)
     for typed in ablation.prepare:
         _prepare(typed)
     failed: list[dict[str, Any]] = []
     for run, told in zip(chosen, _announced(chosen, ablation.seeds), strict=True):
         failed += _tried(run, told)
         if run.variant == chosen[-1].variant:  # a seed is through
-            _write(output, _result(ablation, failed))
+            write(_result(ablation, failed))
     return _result(ablation, failed)
 
 
@@ -97,7 +108,15 @@ def read_ablation(path: Path) -> Ablation:
     Raises:
         DistillError: no such file, a key that is missing or unknown, or a value that a command refuses.
     """
-    said = read_recipe(path, f"an ablation maps {', '.join(KEYS)}")
+    return ablation_of(read_recipe(path, f"an ablation maps {', '.join(KEYS)}"), path)
+
+
+def ablation_of(said: Mapping[str, Any], path: Path) -> Ablation:
+    """What a file maps, checked as `read_ablation` does.
+
+    Raises:
+        DistillError: a key that is missing or unknown, or a value that a command refuses.
+    """
     if unknown := [key for key in said if key not in KEYS]:
         raise DistillError(f"{path}: no key {unknown[0]!r}; an ablation has {', '.join(KEYS)}")
     common = _options(said.get("train-student"), "train-student", "train-student", path)
@@ -167,7 +186,12 @@ def _answers(evaluation: Path) -> Path:
     return evaluation.with_suffix(".predictions.csv")
 
 
-def _chosen(ablation: Ablation, only: Collection[str]) -> list[Run]:
+def chosen_runs(ablation: Ablation, only: Collection[str]) -> list[Run]:
+    """The runs of these variants, of all if there are none.
+
+    Raises:
+        DistillError: a name of no variant.
+    """
     if unknown := [name for name in only if name not in ablation.variants]:
         raise DistillError(f"{ablation.path}: no variant {unknown[0]!r}; there are {', '.join(ablation.variants)}")
     return [run for run in ablation.runs if not only or run.variant in only]

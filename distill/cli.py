@@ -30,6 +30,7 @@ COMMANDS = {
     "benchmark-quantisation": "benchmarks.commands:benchmark_quantisation",
     "benchmark-engine": "benchmarks.commands:benchmark_engine",
     "benchmark-peers": "benchmarks.commands:benchmark_peers",
+    "sweep": "benchmarks.commands:sweep",
     "predict": "distill.commands:predict",
     "check": "distill.commands:check",
     "evaluate": "distill.commands:evaluate",

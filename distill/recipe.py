@@ -16,7 +16,7 @@ from distill.errors import DistillError
 from distill.progress import say
 
 #: Commands that run others, and are no stages themselves.
-CHAINS = ("run", "ablate", "demo")
+CHAINS = ("run", "ablate", "sweep", "demo")
 
 
 def run_recipe(path: str | Path, *, quiet: bool = False) -> list[dict[str, Any]]:

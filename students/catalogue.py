@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.plugins import is_plugin, plugin
+from students.family import build_member, is_member
 from students.mobilenet import MobileNet
 from students.network import StudentNetwork
 from students.streaming import Wav2SmallStream
@@ -51,14 +52,17 @@ class Figures:
 
 
 def build(name: str) -> StudentNetwork:
-    """A student with fresh weights, by its name here or by that of a class of one's own, "package.module:Class".
+    """A student with fresh weights, by its name here, by what a member of the family is made of (`students.family`), or
+    by the name of a class of one's own, "package.module:Class".
 
-    >>> type(build("wav2small")).__name__
-    'Wav2Small'
+    >>> type(build("wav2small")).__name__, build("wav2small:hop=16,n_fft=256,channels=8").channels
+    ('Wav2Small', 8)
 
     Raises:
         DistillError: no student of that name.
     """
+    if is_member(name):
+        return build_member(name)
     if is_plugin(name):
         network: StudentNetwork = plugin(name, StudentNetwork)()
         return network

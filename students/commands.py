@@ -71,7 +71,12 @@ def _check_source(
 @click.option("--window", type=float, help="With --teacher: cut longer recordings into windows of this many seconds.")
 @click.option("--hop", type=float, help="With --teacher: seconds from one window to the next [default: the window].")
 @output_option("Folder of the run.")
-@click.option("--arch", default="wav2small", show_default=True, help="A name from `distill students`.")
+@click.option(
+    "--arch",
+    default="wav2small",
+    show_default=True,
+    help="A name from `distill students`, or a member of their family (docs/sweep.md).",
+)
 @click.option(
     "--audio", help="With --labels: the folder below which the tables' files are. With --teacher: what to label."
 )

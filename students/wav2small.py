@@ -18,12 +18,15 @@ from students.network import Quantisation, StudentNetwork
 #: Of every convolution.
 CHANNELS = 13
 
+#: Convolutions before and behind the max-pool.
+DEPTH = (3, 4)
+
 #: Time steps of zeros before what a convolution of three sees, and behind it; two in all.
 Pads = tuple[int, int]
 
 
-class Vgg7(StudentNetwork):
-    """What the layouts share: level, log-mel, three convolutions, max-pool, four convolutions.
+class Vgg(StudentNetwork):
+    """What the layouts and their family (`students.family`) share: level, log-mel, convolutions around a max-pool.
 
     level: what PCM is normalised by. pads: time steps of zeros that a convolution sees before a clip and behind it.
     forgetting: of the pooling over time (`faded`).
@@ -32,12 +35,16 @@ class Vgg7(StudentNetwork):
     pads: Pads = (1, 1)
     forgetting: float = 0.0
 
-    def __init__(self, frontend: LogMel, level: nn.Module | None = None) -> None:
+    def __init__(
+        self, frontend: LogMel, level: nn.Module | None = None, *, channels: int = CHANNELS,
+        depth: tuple[int, int] = DEPTH,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.frontend, self.level = frontend, level or ClipLevel()
+        self.frontend, self.level, self.channels = frontend, level or ClipLevel(), channels
         self.bands = halved(self.frontend.mels)
-        self.fine = nn.ModuleList(ConvBlock(before, CHANNELS, self.pads) for before in (1, CHANNELS, CHANNELS))
-        self.coarse = nn.ModuleList(ConvBlock(CHANNELS, CHANNELS, self.pads) for _ in range(4))
+        fine, coarse = depth
+        self.fine = nn.ModuleList(ConvBlock(before, channels, self.pads) for before in (1, *[channels] * (fine - 1)))
+        self.coarse = nn.ModuleList(ConvBlock(channels, channels, self.pads) for _ in range(coarse))
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
 
     def features(self, pcm: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -47,9 +54,9 @@ class Vgg7(StudentNetwork):
         tokens = None if frames is None else halved(frames)
         x = self.frontend(self.level(pcm, samples))[:, None]
         if self.training and frames is None and packs(x):
-            return self._packed(x)[:, :CHANNELS], None
+            return self._packed(x)[:, : self.channels], None
         x = self.pool(through(self.fine, x, frames))
-        return through(self.coarse, x, tokens)[:, :CHANNELS], tokens
+        return through(self.coarse, x, tokens)[:, : self.channels], tokens
 
     def _packed(self, x: Tensor) -> Tensor:
         """The same in oneDNN's own layout, in which batch norm, max-pool and the first convolution take from half to a
@@ -66,6 +73,13 @@ class Vgg7(StudentNetwork):
     def tokens(self, samples: int) -> int:
         """How many tokens the pooling sees for `samples` samples."""
         return halved(self.frames(samples))
+
+
+class Vgg7(Vgg):
+    """The published trunk, 3 + 4 convolutions of 13 channels: what the exporters write node by node."""
+
+    def __init__(self, frontend: LogMel, level: nn.Module | None = None) -> None:
+        super().__init__(frontend, level)
 
 
 class Wav2Small(Vgg7):
@@ -114,8 +128,8 @@ class Wav2Small17K(Vgg7):
     # The Gram matrix multiplies activations with themselves: rounded to 8 bits it is rounded twice.
     quantisation = Quantisation(float_modules=("gram",))
 
-    def __init__(self) -> None:
-        super().__init__(LogMel())
+    def __init__(self, frontend: LogMel | None = None) -> None:
+        super().__init__(frontend or LogMel())
         self.attention = ChannelPooling(CHANNELS)
         self.gram = GramBeside()
         self.head = nn.Linear(CHANNELS * (self.bands + CHANNELS), len(AXES))

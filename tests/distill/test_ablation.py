@@ -13,9 +13,9 @@ import pytest
 from distill import ablation, cli
 from distill.ablation import ablate, read_ablation, slug
 from distill.errors import DistillError
-from distill.files import write_csv, write_json
 from distill.metrics import ccc
 from distill.synthesis import write_corpus
+from tests.distill.stages import TRUTH, Stages
 
 RECIPE = """
 prepare:
@@ -30,50 +30,6 @@ variants:
   the recipe:
   offline, no noise: {{online: false, augment: noise=0, labels: {tmp}/two}}
 """
-
-TRUTH = np.random.default_rng(0).uniform(size=(40, 3))
-
-
-class Stages:
-    """Stands in for the stages: notes what was typed, and leaves the files that each would leave."""
-
-    def __init__(self) -> None:
-        self.typed: list[list[str]] = []
-        self.fails: dict[str, BaseException] = {}  # {part of the command: what it raises}
-
-    def __call__(self, arguments: list[str], *, quiet: bool = False) -> dict[str, Any]:
-        self.typed.append(arguments)
-        for part, error in self.fails.items():
-            if part in " ".join(arguments):
-                raise error
-        getattr(self, arguments[0].replace("-", "_"), lambda *_: None)(Path(arguments[-1]), arguments)
-        return {}
-
-    def train_teacher(self, output: Path, _: list[str]) -> None:
-        write_json(output / "card.json", {})
-
-    def train_student(self, _: Path, arguments: list[str]) -> None:
-        write_json(folder_of(arguments) / "result.json", {"seconds": 60.0})
-
-    def export(self, output: Path, _: list[str]) -> None:
-        output.write_bytes(b"")
-
-    def evaluate(self, output: Path, arguments: list[str]) -> None:
-        """The first variant answers with little noise, the others with more; clip 0 only the first variant answers."""
-        first = "the-recipe" in str(output)
-        noise = np.random.default_rng(int(output.parent.name[-1])).normal(size=TRUTH.shape)
-        said = TRUTH + (0.1 if first else 0.3) * noise
-        rows = [[f"{n}.wav", "", "", *a, *t[:2], ""] for n, (a, t) in enumerate(zip(said, TRUTH, strict=True))]
-        columns = ["file", "start", "end", "arousal", "dominance", "valence", "true_arousal", "true_dominance"]
-        write_csv(output.with_suffix(".predictions.csv"), [*columns, "true_valence"], rows[not first :])
-
-    def named(self, stage: str) -> list[str]:
-        return [folder_of(typed).relative_to(folder_of(typed).parents[1]).as_posix()
-                for typed in self.typed if typed[0] == stage]  # fmt: skip
-
-
-def folder_of(arguments: list[str]) -> Path:
-    return Path(arguments[arguments.index("--output") + 1])
 
 
 @pytest.fixture

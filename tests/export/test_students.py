@@ -1,13 +1,18 @@
-"""Every student through its own quantisation, with the ladder's real limits."""
+"""Every student, and one of the family, through its own quantisation with the ladder's real limits, and a benchmark."""
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.benchmark import benchmark
+from benchmarks.footprint import footprint
 from distill.errors import DistillError
 from distill.files import sha256_of
 from distill.pretrained import STEP
@@ -15,11 +20,14 @@ from distill.streaming import Stream
 from distill.student import Student
 from export.exporting import export
 from export.making import PRECISIONS
-from students.catalogue import STUDENTS, build
+from students.catalogue import STUDENTS, build, figures
 from students.streaming import TOKEN, is_causal
 
+#: Of the family, beside the published trunk: by the way of students without a graph of their own.
+MEMBER = "wav2small:hop=16,n_fft=256,mels=20,channels=8,depth=2+2"
+
 #: One of each kind is quick; the others take their time.
-QUICK = ("wav2small-lite", "wav2small-stream", "wav2small-17k", "mobilenetv4-small")
+QUICK = ("wav2small-lite", "wav2small-stream", "wav2small-17k", "mobilenetv4-small", MEMBER)
 
 #: After minutes of real speech it holds (off by 0.13, CCC 0.98); after a dozen steps its weights do not fit 8 bits.
 UNTAUGHT = pytest.mark.xfail(reason="a dozen steps teach it too little", raises=DistillError, strict=True)
@@ -31,13 +39,25 @@ def _marks(name: str) -> list[pytest.MarkDecorator]:
 
 HOLDS = [("onnx float", True), ("onnx folded", True), ("onnx int8", True)]
 
-OTHERS = [pytest.param(name, marks=_marks(name)) for name in STUDENTS if name != "wav2small"]
+OTHERS = [pytest.param(name, marks=_marks(name)) for name in (*STUDENTS, MEMBER) if name != "wav2small"]
+
+
+@pytest.fixture(scope="module")
+def exported(
+    trained_as: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, dict[str, Any]]]:
+    """exported(arch): its int8 file, and what the export says of it."""
+
+    def make(name: str) -> tuple[Path, dict[str, Any]]:
+        path = tmp_path_factory.mktemp("exported") / "s.onnx"
+        return path, export(trained_as(name), output=path, int8=True)
+
+    return functools.cache(make)
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_the_ladder_holds_to_int8(name, trained_as, tmp_path):
-    run, path = trained_as(name), tmp_path / "s.onnx"
-    told = export(run, output=path, int8=True)
+def test_the_ladder_holds_to_int8(name, exported):
+    path, told = exported(name)
     steps = [("step int8", True)] * is_causal(build(name))
     assert [(rung["rung"], rung["passed"]) for rung in told["ladder"]] == HOLDS + steps
     assert told["ladder"][-1]["max_abs"] > 1e-5, "off by nothing at all, it would not be quantised"
@@ -49,6 +69,23 @@ def test_the_ladder_holds_to_int8(name, trained_as, tmp_path):
     assert parts["front_end"] < 300
     assert name != "wav2small-17k" or told["bytes"] <= 24_000
     _answers_at_any_length(path)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_benchmark_measures_it(name, exported, tmp_path):
+    path, told = exported(name)
+    (model,) = benchmark([path], output=tmp_path, rounds=3, seconds=(1,))["models"]
+    assert model["name"] == name and model["bytes"] == told["bytes"] and model["latency_ms"]["1"]["median"] > 0
+    assert model["macs_per_second"] == figures(name).macs_per_second and name in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("name", [MEMBER])
+def test_a_sweep_estimates_what_the_file_takes(name, exported):
+    """But for the head, which stays in float there, and biases, which count as weights."""
+    _, told = exported(name)
+    estimated = footprint(build(name))
+    assert estimated is not None
+    assert told["byte_table"]["weights"] == pytest.approx(estimated.flash["weights"], rel=0.25)
 
 
 def _answers_at_any_length(path: Path) -> None:
