@@ -43,7 +43,7 @@ _TOGETHER = ("train-student",)
 _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
            "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train",
-           "fsspec": "remote", "silero_vad": "vad",
+           "peft": "train", "fsspec": "remote", "silero_vad": "vad",
            "litert_torch": "tflite", "ai_edge_litert": "tflite", "ai_edge_quantizer": "tflite"}  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from distill.errors import DistillError
 from distill.progress import say
 from teacher.patience import in_time
-from teacher.published.folder import CONFIG, INDEX, MODEL_CARD, WEIGHTS, is_whole
+from teacher.published.folder import CONFIG, INDEX, MODEL_CARD, PREPROCESSOR, WEIGHTS, is_whole
 
 #: owner/name, and after an @ a branch, tag or commit.
 _ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
@@ -88,4 +88,5 @@ def _wanted(repository: str, names: set[str]) -> list[str]:
     weights = next((name for name in WEIGHTS if name in names), None)
     if weights is None:
         raise DistillError(f"{repository}: has no weights to be read ({' or '.join(WEIGHTS)})")
-    return [CONFIG, MODEL_CARD, weights, *(["model-*.safetensors"] if weights == INDEX else [])]
+    beside = [name for name in (PREPROCESSOR,) if name in names]
+    return [CONFIG, MODEL_CARD, *beside, weights, *(["model-*.safetensors"] if weights == INDEX else [])]
