@@ -28,3 +28,13 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
         return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in self))  # type: ignore[arg-type]
+
+    def parts(self, size: int) -> list[Batch]:
+        """The same clips in batches of `size`, the last perhaps smaller, none longer than its longest clip.
+
+        >>> [len(part.lengths) for part in Batch(torch.zeros(5, 9), torch.full((5,), 9), torch.zeros(5, 3)).parts(2)]
+        [2, 2, 1]
+        """
+        split = ([None] * -(-len(self.lengths) // size) if side is None else side.split(size) for side in self)
+        parts = [Batch(*sides) for sides in zip(*split, strict=True)]
+        return [part._replace(pcm=part.pcm[:, : int(part.lengths.max())]) for part in parts]
