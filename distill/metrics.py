@@ -53,6 +53,21 @@ def mae(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(x - y).mean(-1))
 
 
+def unweighted_recall(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Unweighted average recall (UAR) along the last axis, 0..1: the mean over the classes of `truth` of the share of
+    their clips that were recognised. predicted, truth: whole numbers [..., n].
+
+    >>> float(unweighted_recall(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])))
+    0.75
+    """
+    recalls = []
+    for each in np.unique(truth):
+        of = truth == each
+        with np.errstate(invalid="ignore"):
+            recalls.append(((predicted == each) & of).sum(-1) / of.sum(-1))
+    return np.asarray(np.nanmean(np.stack(recalls), axis=0))
+
+
 def interval(measure: Measure, *sides: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:
     """`measure` of two or more sides with its 95 % percentile bootstrap interval over clips: {value, low, high}.
 

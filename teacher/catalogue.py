@@ -15,6 +15,7 @@ from teacher.published import folder as published
 from teacher.published import hub
 from teacher.published.cards import FAMILIES, Family
 from teacher.ratings import RATINGS, is_ratings, ratings_of
+from teacher.tuning.folder import card_in, is_tuned
 
 #: Name -> "module:class" of the teachers that are no checkpoints of a hub; the class has `load()`.
 TEACHERS = {"prosody": "teacher.prosody:Prosody"}
@@ -28,7 +29,7 @@ DEFAULT = "odyssey"
 #: The precision that every teacher computes in, unless another is asked for.
 EXACT = "float32"
 
-#: What a folder of `distill train-teacher` is known by.
+#: What a folder of `distill train-teacher --method prosody` is known by.
 _TRAINED_HERE = "prosody.json"
 
 
@@ -98,6 +99,8 @@ def card_of(name: str) -> TeacherCard | None:
     if name in FAMILIES:
         return FAMILIES[name].card
     path = Path(name)
+    if is_tuned(path):
+        return card_in(path)
     if (path / published.CONFIG).is_file():
         return _local_card(path, _recognised(path))
     if path.exists():
@@ -148,6 +151,10 @@ def _from_path(path: Path, device: str, precision: str) -> Annotator:
         return OnnxTeacher.load(path)
     if (path / _TRAINED_HERE).is_file():
         return _trained_here(path)
+    if is_tuned(path):
+        from teacher.tuning.saving import open_tuned
+
+        return open_tuned(path, device)
     if (path / published.CONFIG).is_file():
         family = _recognised(path)
         card = replace(_local_card(path, family), revision=published.revision_of(path))

@@ -35,6 +35,6 @@ class Batch(NamedTuple):
         >>> [len(part.lengths) for part in Batch(torch.zeros(5, 9), torch.full((5,), 9), torch.zeros(5, 3)).parts(2)]
         [2, 2, 1]
         """
-        split = ([None] * -(-len(self.lengths) // size) if side is None else side.split(size) for side in self)
+        split = ([None] * -(-len(self.lengths) // size) if side is None else torch.split(side, size) for side in self)
         parts = [Batch(*sides) for sides in zip(*split, strict=True)]
         return [part._replace(pcm=part.pcm[:, : int(part.lengths.max())]) for part in parts]

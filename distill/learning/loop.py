@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -305,7 +305,7 @@ class _Training:
 
 def _rows(gradient: Tensor | None, like: Tensor, size: int) -> tuple[Tensor, ...]:
     """The gradient by the rows of each part; zero of what the loss does not look at."""
-    return (torch.zeros_like(like) if gradient is None else gradient).split(size)
+    return torch.split(torch.zeros_like(like) if gradient is None else gradient, size)
 
 
 def _draws(device: torch.device) -> tuple[Tensor, ...]:
@@ -313,7 +313,8 @@ def _draws(device: torch.device) -> tuple[Tensor, ...]:
     return (torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else []))
 
 
-def _draw_again(drawn: tuple[Tensor, ...], device: torch.device) -> None:
+def _draw_again(drawn: Sequence[Tensor], device: torch.device) -> None:
+    """Let torch draw what it drew from there."""
     torch.set_rng_state(drawn[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(drawn[1], device)
@@ -402,6 +403,7 @@ def _save(state: State, folder: Path) -> None:
         "objective": state.objective.state_dict(),
         "optimiser": state.optimiser.state_dict(), "epoch": state.epoch, "step": state.step,
         "seconds": state.seconds, "best": state.best, "waited": state.waited, "best_weights": state.best_weights,
+        "draws": list(_draws(next(state.model.parameters()).device)),
     }  # fmt: skip
     with whole(_checkpoint(folder)) as beside:
         torch.save(saved, beside)
@@ -422,6 +424,8 @@ def _resumed(folder: Path, state: State, device: torch.device) -> State:
     state.epoch, state.step, state.seconds = saved["epoch"], saved["step"], saved["seconds"]
     state.waited = saved.get("waited", 0)
     state.best, state.best_weights = saved["best"], {name: value.cpu() for name, value in saved["best_weights"].items()}
+    if "draws" in saved:  # what runs of before drew at random is not known
+        _draw_again([drawn.cpu() for drawn in saved["draws"]], device)
     say(f"going on after epoch {state.epoch} ({duration(state.seconds)} of training so far)")
     return state
 

@@ -64,6 +64,15 @@ class Backbone(nn.Module, ABC):
 
     width: int
     blocks: nn.ModuleList
+    config: Any
+
+    #: Whether layers are told which frames are padding; Whisper was trained on silence up to its 30 s.
+    hides = True
+
+    #: The longest clip that it hears (seconds); whether it divides the level out; what it does to samples, in words.
+    longest_seconds = 30.0
+    normalises = False
+    normalisation = "none"
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,9 +91,6 @@ class Backbone(nn.Module, ABC):
             states.append(x)
             x, bias = self._through(block, x, hidden, bias)
         return [*states, self.finished(x)], mask
-
-    #: Whether layers are told which frames are padding; Whisper was trained on silence up to its 30 s.
-    hides = True
 
     @abstractmethod
     def framed(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,6 +135,7 @@ class Speech(Backbone):
         config: Any = model.config
         _reject_unknown_parts(config)
         self.config, self.normalises, self.width = config, normalises, int(config.hidden_size)
+        self.normalisation = "zero mean, unit variance per clip" if normalises else "none"
         self.stable = bool(config.do_stable_layer_norm)
         self.feature_extractor, self.feature_projection = model.feature_extractor, model.feature_projection
         self.pos_conv_embed, self.norm = model.encoder.pos_conv_embed, model.encoder.layer_norm
@@ -180,12 +187,14 @@ class Whisper(Backbone):
     trained on; the frames beyond the clip are left out of what is pooled."""
 
     hides = False
+    normalisation = "Whisper log-mel of the clip with silence behind it"
 
     def __init__(self, encoder: Any) -> None:
         super().__init__()
         config = encoder.config
         self.config, self.width = config, int(config.d_model)
         seconds = config.max_source_positions * _SAMPLES_A_POSITION // _RATE
+        self.longest_seconds = float(seconds)
         with torch.device("cpu"):
             self.features: Any = WhisperFeatureExtractor(feature_size=config.num_mel_bins, chunk_length=seconds)  # type: ignore[no-untyped-call]
         self.conv1, self.conv2, self.embed_positions = encoder.conv1, encoder.conv2, encoder.embed_positions
@@ -209,7 +218,7 @@ class Whisper(Backbone):
 
     @property
     def last_norm(self) -> nn.Module | None:
-        return self.norm
+        return self.norm  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -1,49 +1,14 @@
-"""What is put on a backbone and what of it learns: the options of a tuned teacher, checked once. Needs no torch."""
+"""What is put on a backbone and what of it learns: the options of a tuned teacher, checked once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from distill.annotation import AXES
 from distill.errors import DistillError
-
-
-class Method(NamedTuple):
-    """What learns, and how: the sizes and rates of the papers. layers, head: where nobody says otherwise."""
-
-    what: str
-    learning_rate: float
-    weight_decay: float
-    epochs: int
-    layers: str
-    head: str
-
-
-#: PEFT-SER (Feng and Narayanan 2023) trains what is small at 5e-4; whole backbones learn at 1e-5, as the Odyssey 2024
-#: baseline does.
-METHODS = {
-    "full": Method("the whole backbone but its convolutions", 1e-5, 1e-2, 20, "last", "tanh"),
-    "partial": Method("the backbone's top layers", 1e-5, 1e-2, 20, "last", "tanh"),
-    "head": Method("the head alone", 5e-4, 1e-4, 30, "weighted", "pointwise"),
-    "lora": Method("low-rank updates of the feed-forward layers", 5e-4, 1e-4, 30, "weighted", "pointwise"),
-    "adapter": Method("bottlenecks beside the feed-forward layers", 5e-4, 1e-4, 30, "weighted", "pointwise"),
-    "adapter-sequential": Method("bottlenecks behind the feed-forward layers", 5e-4, 1e-4, 30, "weighted", "pointwise"),
-    "prompt": Method("vectors in front of every layer", 5e-4, 1e-4, 30, "weighted", "pointwise"),
-}
-
-#: How layers are merged; `NAME:N` goes without those behind the first N. `first:N` is `last:N`.
-LAYERS = ("last", "weighted", "attentive-merge", "first")
-
-POOLINGS = ("mean", "std", "attention", "attentive-stats")
-
-#: What stands around the pooling. pointwise: PEFT-SER's, three convolutions of one frame before it; tanh: of Wagner et
-#: al. (2023); normed: of the Odyssey 2024 baseline, layer norm and ReLU.
-HEADS = ("pointwise", "tanh", "normed")
-
-#: Layers that `partial` trains unless told otherwise.
-TOP = 4
+from teacher.tuning.options import HEADS, LAYERS, METHODS, POOLINGS, TOP
 
 
 @dataclass(frozen=True, kw_only=True)

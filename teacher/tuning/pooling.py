@@ -75,7 +75,7 @@ class AttentiveMeanAndDeviation(Pooling):
 
 
 def pooling_of(name: str, width: int) -> Pooling:
-    """The pooling that goes by a name of `teacher.tuning.design.POOLINGS`.
+    """The pooling that goes by a name of `teacher.tuning.options.POOLINGS`.
 
     >>> pooling_of("std", 8).times
     2

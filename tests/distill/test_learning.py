@@ -427,9 +427,10 @@ def test_a_loss_of_each_part_is_another_loss():
 
 def deep(folder, *, log=lambda _: None, epochs=4, patience=None, score=loop.concordance):
     schedule = Schedule(epochs=epochs, minutes=None, learning_rate=0.05, patience=patience)
+    torch.manual_seed(0)
     return fit(
-        Deep(), Drawn(), lambda: Drawn()(999), folder=folder, device=CPU, log=log, objective=Objective(ccc_loss),
-        schedule=schedule, parts=loop.Parts(3), score=score,
+        Deep(dropout=0.3), Drawn(), lambda: Drawn()(999), folder=folder, device=CPU, log=log,
+        objective=Objective(ccc_loss), schedule=schedule, parts=loop.Parts(3), score=score,
     )  # fmt: skip
 
 
@@ -452,6 +453,7 @@ def test_a_network_with_a_frozen_part_goes_on_to_the_bit(tmp_path):
         deep(tmp_path / "b", log=die)
     resumed = deep(tmp_path / "b")
     assert all(torch.equal(value, resumed[name]) for name, value in undisturbed.items())
+    assert [line["loss"] for line in lines(tmp_path / "a")] == [line["loss"] for line in lines(tmp_path / "b")]
 
 
 def test_it_ends_when_it_has_not_become_better_for_long_enough(tmp_path):

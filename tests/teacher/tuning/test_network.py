@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from distill.annotation import AXES
 from distill.errors import DistillError
 from teacher.tuning.backbone import Backbone, backbone_of
-from teacher.tuning.design import HEADS, METHODS, POOLINGS, Design, design_of
+from teacher.tuning.design import Design, design_of
 from teacher.tuning.merging import AttentiveMerge, Weighted
 from teacher.tuning.methods import LORA_ALPHA, LORA_RANK, Adapter, count, learning
 from teacher.tuning.network import TunedNetwork
+from teacher.tuning.options import HEADS, METHODS, POOLINGS
 from teacher.tuning.pooling import Attention, pooling_of
 from tests.teacher.tuning import backbones
 

@@ -1,0 +1,57 @@
+"""Training batches of decoded clips: as loud as they were recorded, cut at random, those of like length together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from distill.audio import SAMPLING_RATE, padded
+from distill.learning.batch import Batch
+from distill.learning.clips import Clips
+
+
+class TuningBatches:
+    """Batches of an epoch, by draws that seed and epoch alone decide. longest: seconds; longer clips are cut anew."""
+
+    def __init__(self, clips: Clips, chosen: np.ndarray, *, batch_size: int, longest: float, seed: int) -> None:
+        self.clips, self.chosen, self.batch_size, self.seed = clips, chosen, batch_size, seed
+        self.longest = int(longest * SAMPLING_RATE)
+        self._count = max(1, round(len(chosen) / batch_size))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        rng = np.random.default_rng([self.seed, epoch])
+        for members in self._order(rng):
+            yield batch_of(self.clips, members, [self._cut(member, rng) for member in members])
+
+    def _order(self, rng: np.random.Generator) -> list[np.ndarray]:
+        shuffled = rng.permutation(self.chosen)
+        lengths = np.minimum(self.clips.lengths, self.longest)
+        blocks = np.array_split(shuffled, max(1, len(shuffled) // (16 * self.batch_size)))
+        like = np.concatenate([block[np.argsort(lengths[block], kind="stable")] for block in blocks])
+        batches = np.array_split(like, self._count)
+        return [batches[index] for index in rng.permutation(self._count)]
+
+    def _cut(self, member: int, rng: np.random.Generator) -> slice:
+        spare = int(self.clips.lengths[member]) - self.longest
+        start = int(rng.integers(spare + 1)) if spare > 0 else 0
+        return slice(start, start + self.longest)
+
+
+def whole_batches(clips: Clips, chosen: np.ndarray, *, batch_size: int, longest: float) -> Iterator[Batch]:
+    """The chosen clips from their beginning, the shortest first; longest: seconds that are heard of each."""
+    order = chosen[np.argsort(clips.lengths[chosen], kind="stable")]
+    for start in range(0, len(order), batch_size):
+        members = order[start : start + batch_size]
+        yield batch_of(clips, members, [slice(0, int(longest * SAMPLING_RATE))] * len(members))
+
+
+def batch_of(clips: Clips, members: np.ndarray, cuts: list[slice]) -> Batch:
+    """Clips as loud as they were recorded: not every backbone divides the level out."""
+    signals = [clips.signal(member)[cut] * clips.peaks[member] for member, cut in zip(members, cuts, strict=True)]
+    lengths = torch.tensor([len(signal) for signal in signals])
+    return Batch(torch.from_numpy(padded(signals)), lengths, torch.from_numpy(clips.targets[members]))
