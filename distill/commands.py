@@ -105,12 +105,16 @@ def _checked(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--truth", type=existing, required=True, help="CSV with file and axes, or a label table.")
+@click.option(
+    "--truth", type=existing, required=True,
+    help="CSV with file and axes, a label table, or the label file of a published corpus.",
+)  # fmt: skip
 @student_option
 @click.option("--teacher", metavar="NAME", help="A teacher instead, as `distill label` takes it.")
 @click.option("--predictions", type=existing, help="Written answers instead: a CSV or a label table.")
 @audio_option
 @where_option
+@click.option("--split", metavar="NAME", help="Only rows whose column split is this, such as Test1 of MSP-Podcast.")
 @click.option(
     "--slices", "by", default="", metavar="A,B",
     help="Columns of the truth to slice by; snr is estimated if the truth has no such column.",
@@ -123,7 +127,7 @@ def _checked(result: dict[str, Any]) -> str:
 @click.option("-o", "--output", type=existing, help="JSON to write; answers per clip are saved beside it.")
 @seed_option
 @json_option
-def evaluate(by: str, as_json: bool, **options: Any) -> Any:
+def evaluate(by: str, split: str | None, as_json: bool, **options: Any) -> Any:
     """Compare a student's or a teacher's answers with human ratings or a teacher's labels: CCC with 95 % intervals.
     Where nobody is named it is the student `wav2small`, which comes with distill.
 
@@ -136,6 +140,8 @@ def evaluate(by: str, as_json: bool, **options: Any) -> Any:
     """
     from distill.evaluation import evaluate as run
 
+    if split is not None:
+        options["where"] = {**options["where"], "split": split}
     if options["teacher"] is not None:
         from distill.cli import find
 
