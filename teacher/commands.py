@@ -19,7 +19,7 @@ from distill.options import (
     where_option,
 )
 from distill.progress import duration
-from teacher.tuning.options import CCC_OVER, HEADS, METHODS, POOLINGS, PROSODY, TASKS, TOP
+from teacher.tuning.options import CCC_OVER, CONDITIONS, HEADS, METHODS, POOLINGS, PROSODY, TASKS, TOP
 
 _teacher_option = click.option(
     "--teacher",
@@ -243,6 +243,9 @@ def _timed(result: dict[str, Any]) -> str:
 @click.option("--pooling", type=click.Choice(POOLINGS), help="Over time [default: mean].")
 @click.option("--head", type=click.Choice(HEADS), help="What answers [default: the method's].")
 @click.option("--top-layers", type=click.IntRange(1), help=f"Layers that --method partial trains [default: {TOP}].")
+@click.option("--condition", type=click.Choice(CONDITIONS), help="What the teacher is told beside the sound, by the "
+              "columns sex, transcript, text_vector [default: none].")  # fmt: skip
+@click.option("--text-encoder", metavar="NAME", help="Makes vectors of transcripts: a folder, or a hub's owner/name.")
 @click.option("--epochs", type=click.IntRange(1), help="At most [default: the method's].")
 @click.option("--patience", type=click.IntRange(1), help="Epochs without a better score until it ends [default: 5].")
 @click.option("--batch-size", type=click.IntRange(1), help="Clips an update [default: 32].")

@@ -189,9 +189,14 @@ def agreement_per_axis(model: nn.Module, batches: Iterable[Batch], device: torch
 def answers(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """The model's answers and the targets: two float32 [n, 3 or more]. In float32 and evaluation mode."""
     model.eval()
-    pairs = [(model(batch.pcm.to(device), batch.lengths.to(device)).cpu(), batch.target) for batch in batches]
+    pairs = [(_answered(model, batch.to(device)), batch.target) for batch in batches]
     predicted, target = (torch.cat(side).float().numpy() for side in zip(*pairs, strict=True))
     return predicted, target
+
+
+def _answered(model: nn.Module, batch: Batch) -> Tensor:
+    answer: Tensor = model(batch.pcm, batch.lengths, *batch.told())
+    return answer.cpu()
 
 
 class _Training:
@@ -292,7 +297,7 @@ class _Training:
         model = self.state.model
         ragged = bool((batch.lengths != batch.pcm.shape[1]).any())
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            features = model.pooled(batch.pcm, batch.lengths if ragged else None)
+            features = model.pooled(batch.pcm, batch.lengths if ragged else None, *batch.told())
             predicted = model.head(features)
         return features.float(), predicted.float()
 

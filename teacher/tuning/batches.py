@@ -13,10 +13,14 @@ from distill.learning.clips import Clips
 
 
 class TuningBatches:
-    """Batches of an epoch, by draws that seed and epoch alone decide. longest: seconds; longer clips are cut anew."""
+    """Batches of an epoch, by draws that seed and epoch alone decide. longest: seconds; longer clips are cut anew.
+    beside: float32 [clips, n], what is told of each beside its sound, or None."""
 
-    def __init__(self, clips: Clips, chosen: np.ndarray, *, batch_size: int, longest: float, seed: int) -> None:
-        self.clips, self.chosen, self.batch_size, self.seed = clips, chosen, batch_size, seed
+    def __init__(
+        self, clips: Clips, chosen: np.ndarray, *, batch_size: int, longest: float, seed: int,
+        beside: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        self.clips, self.chosen, self.batch_size, self.seed, self.beside = clips, chosen, batch_size, seed, beside
         self.longest = int(longest * SAMPLING_RATE)
         self._count = max(1, round(len(chosen) / batch_size))
 
@@ -26,7 +30,7 @@ class TuningBatches:
     def __call__(self, epoch: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.seed, epoch])
         for members in self._order(rng):
-            yield batch_of(self.clips, members, [self._cut(member, rng) for member in members])
+            yield batch_of(self.clips, members, [self._cut(member, rng) for member in members], self.beside)
 
     def _order(self, rng: np.random.Generator) -> list[np.ndarray]:
         shuffled = rng.permutation(self.chosen)
@@ -42,16 +46,19 @@ class TuningBatches:
         return slice(start, start + self.longest)
 
 
-def whole_batches(clips: Clips, chosen: np.ndarray, *, batch_size: int, longest: float) -> Iterator[Batch]:
+def whole_batches(
+    clips: Clips, chosen: np.ndarray, *, batch_size: int, longest: float, beside: np.ndarray | None = None
+) -> Iterator[Batch]:
     """The chosen clips from their beginning, the shortest first; longest: seconds that are heard of each."""
     order = chosen[np.argsort(clips.lengths[chosen], kind="stable")]
     for start in range(0, len(order), batch_size):
         members = order[start : start + batch_size]
-        yield batch_of(clips, members, [slice(0, int(longest * SAMPLING_RATE))] * len(members))
+        yield batch_of(clips, members, [slice(0, int(longest * SAMPLING_RATE))] * len(members), beside)
 
 
-def batch_of(clips: Clips, members: np.ndarray, cuts: list[slice]) -> Batch:
+def batch_of(clips: Clips, members: np.ndarray, cuts: list[slice], beside: np.ndarray | None = None) -> Batch:
     """Clips as loud as they were recorded: not every backbone divides the level out."""
     signals = [clips.signal(member)[cut] * clips.peaks[member] for member, cut in zip(members, cuts, strict=True)]
     lengths = torch.tensor([len(signal) for signal in signals])
-    return Batch(torch.from_numpy(padded(signals)), lengths, torch.from_numpy(clips.targets[members]))
+    told = None if beside is None else torch.from_numpy(beside[members])
+    return Batch(torch.from_numpy(padded(signals)), lengths, torch.from_numpy(clips.targets[members]), beside=told)

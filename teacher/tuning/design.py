@@ -8,7 +8,7 @@ from typing import Any
 
 from distill.annotation import AXES
 from distill.errors import DistillError
-from teacher.tuning.options import HEADS, LAYERS, METHODS, POOLINGS, TOP
+from teacher.tuning.options import CONDITIONS, HEADS, LAYERS, METHODS, POOLINGS, TOP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,8 @@ class Design:
     """A tuned teacher but for its weights.
 
     method: of `METHODS`; layers: of `LAYERS`; pooling: of `POOLINGS`; head: of `HEADS`; top: layers that `partial`
-    trains; axes: those it answers, in the order of `AXES`; categories: the names that it tells apart, in the order of
-    its answers.
+    trains; condition: of `CONDITIONS`; text: dimensions of the vectors of words that it takes; axes: those it answers,
+    in the order of `AXES`; categories: the names that it tells apart, in the order of its answers.
     """
 
     method: str
@@ -25,6 +25,8 @@ class Design:
     pooling: str
     head: str
     top: int = TOP
+    condition: str = "none"
+    text: int = 0
     axes: tuple[str, ...] = AXES
     categories: tuple[str, ...] = ()
 
@@ -32,6 +34,7 @@ class Design:
         _reject_other("--method", self.method, tuple(METHODS))
         _reject_other("--pooling", self.pooling, POOLINGS)
         _reject_other("--head", self.head, HEADS)
+        _reject_other("--condition", self.condition, CONDITIONS)
         _split(self.layers)
         if self.top < 1:
             raise DistillError(f"--top-layers {self.top}: at least one layer has to learn")
@@ -50,6 +53,15 @@ class Design:
         12
         """
         return _split(self.layers)[1]
+
+    @property
+    def conditions(self) -> set[str]:
+        """gender, text, both or neither.
+
+        >>> sorted(design_of("head", condition="gender+text").conditions)
+        ['gender', 'text']
+        """
+        return set(self.condition.split("+")) - {"none"}
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -91,9 +103,9 @@ def design_of(
     )
 
 
-def answering(design: Design, axes: tuple[str, ...], categories: tuple[str, ...]) -> Design:
-    """The same for what the labels of a training know."""
-    return replace(design, axes=axes, categories=categories)
+def answering(design: Design, axes: tuple[str, ...], categories: tuple[str, ...], text: int = 0) -> Design:
+    """The same for what the labels of a training know. text: dimensions of the vectors of words."""
+    return replace(design, axes=axes, categories=categories, text=text)
 
 
 def _split(layers: str) -> tuple[str, int | None]:

@@ -9,6 +9,7 @@ from distill.annotation import AXES
 from distill.learning.network import PooledNetwork
 from teacher.tuning import methods
 from teacher.tuning.backbone import Backbone
+from teacher.tuning.conditioning import Condition
 from teacher.tuning.design import Design
 from teacher.tuning.merging import AttentiveMerge, Last, Merge, Weighted
 from teacher.tuning.pooling import pooling_of
@@ -39,15 +40,26 @@ class TunedNetwork(PooledNetwork):
         self.frames: nn.Module = Pointwise(backbone.width) if design.head == "pointwise" else nn.Identity()
         width = POINTWISE_WIDTH if design.head == "pointwise" else backbone.width
         self.pool = pooling_of(design.pooling, width)
-        self.hidden = _hidden(design.head, self.pool.times * width, width)
+        self.condition = _condition(design)
+        beside = 0 if self.condition is None else self.condition.width
+        self.hidden = _hidden(design.head, self.pool.times * width + beside, width)
         self.head = Answers(width, design.axes, len(design.categories))
 
-    def pooled(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def pooled(self, pcm: Tensor, lengths: Tensor | None = None, *told: Tensor) -> Tensor:
+        """told: [batch, 1 + text], as `Condition` takes it; without it nothing is known of the clips."""
         if lengths is None:
             lengths = torch.full((len(pcm),), pcm.shape[1], device=pcm.device)
         states, mask = self.backbone(pcm, lengths)
-        hidden: Tensor = self.hidden(self.pool(self.frames(self.merge(states, mask)), mask))
+        pooled = self.pool(self.frames(self.merge(states, mask)), mask)
+        if self.condition is not None:
+            beside = told[0] if told else self.condition.unsaid(len(pcm), pcm.device)
+            pooled = torch.cat([pooled, self.condition(beside)], dim=1)
+        hidden: Tensor = self.hidden(pooled)
         return hidden
+
+    def forward(self, pcm: Tensor, lengths: Tensor | None = None, *told: Tensor) -> Tensor:
+        answers: Tensor = self.head(self.pooled(pcm, lengths, *told))
+        return answers
 
     def train(self, mode: bool = True) -> TunedNetwork:
         """A backbone of which nothing of its own learns stays as it answers: without dropout."""
@@ -96,6 +108,12 @@ def _merge(design: Design, backbone: Backbone) -> Merge:
     if design.merge == "weighted":
         return Weighted(layers)
     return AttentiveMerge(layers, backbone.width) if design.merge == "attentive-merge" else Last()
+
+
+def _condition(design: Design) -> Condition | None:
+    if not design.conditions:
+        return None
+    return Condition(sex="gender" in design.conditions, dimensions=design.text)
 
 
 def _hidden(head: str, wide: int, width: int) -> nn.Sequential:

@@ -47,6 +47,9 @@ HEADS = ("pointwise", "tanh", "normed")
 #: Layers that `partial` trains unless told otherwise.
 TOP = 4
 
+#: What is said of a clip beside its sound.
+CONDITIONS = ("none", "gender", "text", "gender+text")
+
 #: Over how many clips CCC is taken in training: the whole batch, or what goes through the network at once.
 CCC_OVER = ("batch", "micro-batch")
 

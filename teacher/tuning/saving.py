@@ -7,7 +7,7 @@ README.md               the model card
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.annotation import AXES, TeacherCard
+from distill.annotation import AXES, Annotation, TeacherCard
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.files import read_json, sha256_of, whole, write_json
@@ -25,10 +25,12 @@ from teacher.published import hub
 from teacher.published.annotating import TOGETHER_ON_GPU, Published
 from teacher.published.network import Heard
 from teacher.tuning.backbone import Backbone, Origin, find_backbone, open_backbone
+from teacher.tuning.conditioning import Encode, beside_of
 from teacher.tuning.design import Design
 from teacher.tuning.folder import LEARNED, TEACHER, card_in
 from teacher.tuning.methods import learning
 from teacher.tuning.network import TunedNetwork
+from teacher.tuning.text import TextEncoder, find_text_encoder, open_text_encoder
 
 #: Of clips (seconds).
 SHORTEST_SECONDS = 0.3
@@ -96,17 +98,25 @@ def try_saving(folder: Path, network: TunedNetwork) -> None:
         raise DistillError(f"{folder}: what is learned cannot be saved there: {changed[0]} comes back changed")
 
 
-def write_teacher(folder: Path, network: TunedNetwork, origin: Origin, card: TeacherCard) -> None:
-    """Write the weights, and then what makes a teacher of them. card: but for revision and parameters."""
+def write_teacher(
+    folder: Path, network: TunedNetwork, origin: Origin, card: TeacherCard, text: Origin | None = None
+) -> None:
+    """Write the weights, and then what makes a teacher of them. card: but for revision and parameters; text: the
+    encoder of words that it takes vectors of."""
     digest = write_learned(folder / LEARNED, network)
     own = learning(network)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     write_json(folder / TEACHER, {
         "card": replace(card, revision=digest[:12], parameters=parameters).as_dict(),
         "design": network.design.as_dict(),
-        "backbone": {**asdict(origin), "folder": origin.folder.resolve().as_posix()},
+        "backbone": as_written(origin), "text_encoder": None if text is None else as_written(text),
         "learned": {"sha256": digest, "tensors": len(own), "parameters": sum(x.numel() for x in own.values())},
     })  # fmt: skip
+
+
+def as_written(origin: Origin) -> dict[str, Any]:
+    """Where something comes from, as plain JSON types."""
+    return {**asdict(origin), "folder": origin.folder.resolve().as_posix()}
 
 
 def open_tuned(folder: Path, device: str = "auto") -> Published:
@@ -117,7 +127,18 @@ def open_tuned(folder: Path, device: str = "auto") -> Published:
     """
     where = choose_device(device)
     network = read_network(folder)
-    return Published(card_in(folder), Answering(network), where, together=1 if where.type == "cpu" else TOGETHER_ON_GPU)
+    card, together = card_in(folder), 1 if where.type == "cpu" else TOGETHER_ON_GPU
+    if not network.design.conditions:
+        return Published(card, Answering(network), where, together=together)
+    return Conditioned(card, network, where, together=together, encode=_encoder_of_text(folder))
+
+
+def _encoder_of_text(folder: Path) -> TextEncoder | None:
+    said = read_json(folder / TEACHER).get("text_encoder")
+    if said is None:
+        return None
+    wanted = Origin(**{**said, "folder": Path(said["folder"])})
+    return open_text_encoder(_found(folder, wanted, find_text_encoder))
 
 
 def read_network(folder: Path) -> TunedNetwork:
@@ -134,23 +155,23 @@ def read_network(folder: Path) -> TunedNetwork:
         raise DistillError(f"{folder / TEACHER}: is no tuned teacher ({error})") from None
     if sha256_of(folder / LEARNED) != digest:
         raise DistillError(f"{folder / LEARNED}: is not the file that {TEACHER} speaks of; train again")
-    network = TunedNetwork(design, open_backbone(_found(folder, wanted)))
+    network = TunedNetwork(design, open_backbone(_found(folder, wanted, find_backbone)))
     put_learned(network, folder / LEARNED)
     return network.eval().requires_grad_(False)
 
 
-def _found(folder: Path, wanted: Origin) -> Origin:
-    """The very same backbone: at its commit on the hub, or where it was."""
+def _found(folder: Path, wanted: Origin, find: Callable[[str], Origin]) -> Origin:
+    """The very same backbone, or encoder of text: at its commit on the hub, or where it was."""
     if hub.is_hub_id(wanted.name) and not wanted.folder.is_dir():
-        return find_backbone(f"{wanted.name.partition('@')[0]}@{wanted.revision}")
+        return find(f"{wanted.name.partition('@')[0]}@{wanted.revision}")
     if not wanted.folder.is_dir():
         raise DistillError(
-            f"{folder}: its backbone {wanted.folder} is not there; put it there, or write its place into "
-            f"{TEACHER} (backbone, folder)"
+            f"{folder}: what it stands on, {wanted.folder}, is not there; put it there, or write its place into "
+            f"{TEACHER} (folder)"
         )
     if hub.is_hub_id(wanted.name) and wanted.folder.name == wanted.revision:
         return wanted
-    found = find_backbone(str(wanted.folder))
+    found = find(str(wanted.folder))
     if found.revision != wanted.revision:
         raise DistillError(f"{wanted.folder}: holds other weights ({found.revision}) than {folder} was tuned on")
     return found
@@ -163,10 +184,28 @@ class Answering(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, signals: Tensor, lengths: Tensor) -> Heard:
-        """signals: float32 [batch, samples], padded with anything; lengths: [batch] in samples."""
-        features = self.network.pooled(signals, lengths)
+    def forward(self, signals: Tensor, lengths: Tensor, *told: Tensor) -> Heard:
+        """signals: float32 [batch, samples], padded with anything; lengths: [batch] in samples; told: what is said."""
+        features = self.network.pooled(signals, lengths, *told)
         return Heard(self.network.head(features)[:, : len(AXES)], features)
+
+
+class Conditioned(Published):
+    """A teacher that is told who speaks, or what, by the manifest's columns; of a clip that has none it knows neither.
+    encode: makes vectors of transcripts, or None where the column `text_vector` has them, or words play no part."""
+
+    def __init__(
+        self, card: TeacherCard, network: TunedNetwork, device: torch.device, *, together: int, encode: Encode | None
+    ) -> None:
+        super().__init__(card, Answering(network), device, together=together)
+        self._dimensions, self._encode = network.design.text, encode
+
+    def annotate_rows(
+        self, signals: Any, lengths: Sequence[int], sampling_rate: int, columns: Sequence[Mapping[str, Any]]
+    ) -> Annotation:
+        """As `annotate`; columns: of each clip, of which sex and transcript (or text_vector) are heard."""
+        told = beside_of(columns, dimensions=self._dimensions, encode=self._encode)
+        return self._annotated(signals, lengths, sampling_rate, torch.from_numpy(told))
 
 
 def describe(origin: Origin, backbone: Backbone, design: Design, *, name: str, said: Mapping[str, Any]) -> TeacherCard:

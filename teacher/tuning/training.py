@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ from teacher.tuning import saving
 from teacher.tuning.backbone import Origin, find_backbone, open_backbone
 from teacher.tuning.batches import TuningBatches, whole_batches
 from teacher.tuning.card import write_model_card
+from teacher.tuning.conditioning import SEX, TRANSCRIPT, VECTOR, beside_of, dimensions_of
 from teacher.tuning.design import Design, answering, design_of
 from teacher.tuning.lessons import Lessons, read_lessons, summary
 from teacher.tuning.methods import count
 from teacher.tuning.network import TunedNetwork
 from teacher.tuning.objective import loss_for, score
 from teacher.tuning.options import CCC_OVER, METHODS, TASKS
+from teacher.tuning.text import TextEncoder, find_text_encoder, open_text_encoder
 
 #: Bytes that each number that learns takes while it does: the weights, their average, the best, two moments, each in
 #: the checkpoint as well as in its copy that is being written.
@@ -44,7 +46,7 @@ _CACHE = "cache"
 
 #: Arguments that do not decide the outcome, or that `config.yaml` tells otherwise.
 _NO_PART = ("output", "require_licence", "labels", "audio", "backbone", "layers", "pooling", "head", "top_layers",
-            "method")  # fmt: skip
+            "method", "condition", "text_encoder")  # fmt: skip
 
 
 def tune_teacher(
@@ -60,6 +62,8 @@ def tune_teacher(
     pooling: str | None = None,
     head: str | None = None,
     top_layers: int | None = None,
+    condition: str = "none",
+    text_encoder: str | None = None,
     epochs: int | None = None,
     patience: int | None = 5,
     batch_size: int = 32,
@@ -81,7 +85,9 @@ def tune_teacher(
     """Tune a backbone on ratings; called again after an interruption it goes on.
 
     labels, audio, where, task, speaker_from: as of `read_lessons`. backbone: a folder, or a hub's owner/name. method,
-    layers, pooling, head, top_layers: as of `teacher.tuning.design`; by default as the method was published.
+    layers, pooling, head, top_layers, condition: as of `teacher.tuning.design`; by default as the method was published.
+    text_encoder: a folder, or a hub's owner/name, that makes vectors of the column `transcript`; without it the column
+    `text_vector` has to hold them.
     epochs, learning_rate, longest: the method's own, if not given. patience: epochs without a better score on held-out
     speakers after which it ends; None: never early. batch_size: clips an update; micro_batch: clips that go through the
     network at once; ccc_over: of `CCC_OVER`. checkpointing: compute anew for the gradients what is between the layers.
@@ -99,14 +105,16 @@ def tune_teacher(
     given = {key: value for key, value in locals().items() if key not in _NO_PART}
     _check(given)
     chosen = {"top": top_layers} if top_layers else {}
-    design = design_of(method, layers=layers, pooling=pooling, head=head, **chosen)
-    origin = find_backbone(backbone)
+    design = design_of(method, layers=layers, pooling=pooling, head=head, condition=condition, **chosen)
+    origin, words = find_backbone(backbone), _words(design, text_encoder)
     lessons = read_lessons(
         labels, audio=None if audio is None else Path(audio), where=where, task=task, speaker_from=speaker_from,
         seed=seed,
     )  # fmt: skip
-    design = answering(design, lessons.axes, lessons.categories)
-    config = _resolved(given, labels, design, origin, lessons)
+    told = _told(labels, design, lessons, words)
+    design = answering(design, lessons.axes, lessons.categories, 0 if told is None else told.shape[1] - 1)
+    text = None if words is None else words.origin
+    config = _resolved(given, labels, design, origin, lessons, text)
     require(require_licence, {"the teacher": config["licence"], "what it learns from": config["data_licence"]})
     with sole_writer(output):
         runs.begin(output, config)
@@ -119,24 +127,25 @@ def tune_teacher(
         torch.manual_seed(seed)
         network = _network(design, origin, checkpointing=checkpointing)
         _check_before(output, network)
-        data = _decoded(lessons, output)
+        data = _decoded(lessons, output, told)
         say(f"{method} on {origin.name}: {count(network):,} of {_size(network):,} parameters learn")
         _fit(network, data, output, config)
-        return _finish(output, config, network, origin, lessons, data)
+        return _finish(output, config, network, origin, lessons, data, text)
 
 
 @dataclass(frozen=True)
 class _Data:
-    """Decoded clips, and which of them are learned from and scored on: indices."""
+    """Decoded clips, and which of them are learned from and scored on: indices. beside: what is told of each."""
 
     clips: Clips
     train: np.ndarray
     held_out: np.ndarray
+    beside: np.ndarray | None
 
     def whole(self, network: TunedNetwork, together: int) -> Iterator[Batch]:
         """What is scored on, as long as the backbone hears it."""
         longest = network.backbone.longest_seconds
-        return whole_batches(self.clips, self.held_out, batch_size=together, longest=longest)
+        return whole_batches(self.clips, self.held_out, batch_size=together, longest=longest, beside=self.beside)
 
 
 def _check(given: Mapping[str, Any]) -> None:
@@ -149,8 +158,35 @@ def _check(given: Mapping[str, Any]) -> None:
             raise DistillError(f"--{option.replace('_', '-')} {given[option]:g}: must be above 0")
 
 
+def _words(design: Design, text_encoder: str | None) -> TextEncoder | None:
+    if text_encoder is None:
+        return None
+    if "text" not in design.conditions:
+        raise DistillError("--text-encoder goes with --condition text or gender+text")
+    return open_text_encoder(find_text_encoder(text_encoder))
+
+
+def _told(labels: Path, design: Design, lessons: Lessons, words: TextEncoder | None) -> np.ndarray | None:
+    """What is said of the clips beside their sound: float32 [n, 1 + dimensions], or None where that plays no part."""
+    if not design.conditions:
+        return None
+    rows = [segment.columns for segment in lessons.segments]
+    text = "text" in design.conditions
+    dimensions = (dimensions_of(rows) if words is None else words.dimensions) if text else 0
+    if text and not dimensions:
+        raise DistillError(
+            f"{labels}: --condition {design.condition} needs a column {VECTOR!r}, or transcripts and --text-encoder"
+        )
+    told = beside_of(rows, dimensions=dimensions, encode=words)
+    if "gender" in design.conditions and not told[:, 0].any():
+        raise DistillError(f"{labels}: --condition {design.condition} needs a column {SEX!r} (female, male)")
+    if text and np.isnan(told[:, 1:]).any(1).all():
+        raise DistillError(f"{labels}: --condition {design.condition} needs a column {TRANSCRIPT!r}")
+    return told
+
+
 def _resolved(
-    given: Mapping[str, Any], labels: Path, design: Design, origin: Origin, lessons: Lessons
+    given: Mapping[str, Any], labels: Path, design: Design, origin: Origin, lessons: Lessons, text: Origin | None
 ) -> dict[str, Any]:
     """Everything that decides the outcome: the run's `config.yaml`."""
     method = METHODS[design.method]
@@ -158,10 +194,12 @@ def _resolved(
     for key in ("epochs", "learning_rate", "longest"):
         config[key] = getattr(method, key) if config[key] is None else config[key]
     config["design"] = design.as_dict()
-    config["backbone"] = {**asdict(origin), "folder": origin.folder.resolve().as_posix()}
+    config["backbone"] = saving.as_written(origin)
+    config["text_encoder"] = None if text is None else saving.as_written(text)
     config["labels"], config["labels_sha256"] = labels.resolve().as_posix(), lessons.digest()
     config["audio"] = lessons.root.resolve().as_posix()
-    licence = [origin.licence, *([given["licence"]] if given["licence"] else [])]
+    parents = [origin] if text is None else [origin, text]
+    licence = [*(parent.licence for parent in parents), *([given["licence"]] if given["licence"] else [])]
     of_data = [given["backbone_data_licence"], given["data_licence"]]
     speakers = f" of {len(set(lessons.groups))} speakers" if lessons.by == "speaker" else ""
     config["trained_on"] = given["trained_on"] or f"{labels.name}: {len(lessons.groups)} clips{speakers}"
@@ -180,16 +218,17 @@ def _check_before(output: Path, network: TunedNetwork) -> None:
     saving.try_saving(output, network)
 
 
-def _decoded(lessons: Lessons, output: Path) -> _Data:
+def _decoded(lessons: Lessons, output: Path, told: np.ndarray | None) -> _Data:
     """Decode once; what cannot be read is named, and is missed on its side alone."""
     examples = lessons.examples()
-    held = {example: bool(side) for example, side in zip(map(id, examples), lessons.held, strict=True)}
+    places = {id(example): place for place, example in enumerate(examples)}
     clips, kept = cache(examples, output / _CACHE, shortest=saving.SHORTEST_SECONDS)
-    sides = np.array([held[id(example)] for example in kept])
+    read = np.array([places[id(example)] for example in kept])
+    sides = lessons.held[read]
     if sides.all() or not sides.any():
         side = "training" if sides.all() else "held-out"
         raise DistillError(f"no {side} clip can be read; {output / 'left_out.csv'} names what is missing")
-    return _Data(clips, np.flatnonzero(~sides), np.flatnonzero(sides))
+    return _Data(clips, np.flatnonzero(~sides), np.flatnonzero(sides), None if told is None else told[read])
 
 
 def _fit(network: TunedNetwork, data: _Data, output: Path, config: Mapping[str, Any]) -> None:
@@ -201,7 +240,7 @@ def _fit(network: TunedNetwork, data: _Data, output: Path, config: Mapping[str, 
     )
     batches = TuningBatches(
         data.clips, data.train, batch_size=config["batch_size"], seed=config["seed"],
-        longest=min(config["longest"], network.backbone.longest_seconds),
+        longest=min(config["longest"], network.backbone.longest_seconds), beside=data.beside,
     )  # fmt: skip
     weights = fit(
         network, batches, lambda: data.whole(network, micro_batch),
@@ -213,14 +252,15 @@ def _fit(network: TunedNetwork, data: _Data, output: Path, config: Mapping[str, 
 
 
 def _finish(
-    output: Path, config: Mapping[str, Any], network: TunedNetwork, origin: Origin, lessons: Lessons, data: _Data
-) -> dict[str, Any]:
+    output: Path, config: Mapping[str, Any], network: TunedNetwork, origin: Origin, lessons: Lessons, data: _Data,
+    text: Origin | None,
+) -> dict[str, Any]:  # fmt: skip
     """Score what was held out, write the teacher, then the result."""
     device = choose_device(config["device"])
     saving.rounded(network)
     scores = _scores(*answers(network, data.whole(network, config["micro_batch"]), device))
     card = saving.describe(origin, network.backbone, network.design, name=output.resolve().name, said=config)
-    saving.write_teacher(output, network, origin, card)
+    saving.write_teacher(output, network, origin, card, text)
     last = json.loads((output / METRICS).read_text(encoding="utf-8").splitlines()[-1])
     result = {
         **scores, "axes": list(lessons.axes), "missing": list(lessons.missing), "categories": list(lessons.categories),
