@@ -18,6 +18,7 @@ COMMANDS = {
     "check-precision": "teacher.commands:check_precision",
     "benchmark-labelling": "teacher.commands:benchmark_labelling",
     "train-teacher": "teacher.commands:train_teacher",
+    "compare-teachers": "teacher.commands:compare_teachers",
     "calibrate": "teacher.commands:calibrate",
     "teachers": "teacher.commands:teachers",
     "labels": "distill.labels.commands:labels",

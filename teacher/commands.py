@@ -306,6 +306,34 @@ def _in_interval(score: dict[str, float]) -> str:
     return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
 
 
+@click.command("compare-teachers")
+@click.argument("teachers", nargs=-1, required=True)
+@click.option(
+    "--truth", type=existing, required=True,
+    help="People's ratings and categories: a CSV, or the label file of a published corpus.",
+)  # fmt: skip
+@audio_option
+@where_option
+@output_option("Folder for comparison.json and comparison.md.")
+@device_option
+@seed_option
+@json_option
+def compare_teachers(as_json: bool, **options: Any) -> Any:
+    """Compare TEACHERS on the same clips: CCC and UAR with 95 % intervals, what learned, seconds a clip.
+
+    All answer every clip in turn. Beside them stand the numbers of the papers, marked as published.
+
+    \b
+    Example:
+      distill compare-teachers teachers/lora teachers/head prosody --truth ratings.csv --audio recordings/ -o report/
+    """
+    from distill.cli import find
+    from teacher.comparing import as_table
+    from teacher.comparing import compare_teachers as run
+
+    return show(run(**options, describe=find("benchmarks.machine:describe")), as_json, as_table)
+
+
 @click.command()
 @click.option("--teacher", required=True, metavar="llm:CONFIG", help="The language model: llm: and its configuration.")
 @click.option("--labels", type=existing, required=True, help="CSV with file, speaker and ratings (0..1) of some axes.")

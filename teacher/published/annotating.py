@@ -54,14 +54,15 @@ class Published:
             raise ValueError(f"{self.card.name} hears {self.card.sampling_rate} Hz, not {sampling_rate}")
         given = torch.as_tensor(signals, dtype=torch.float32)
         order = sorted(range(len(lengths)), key=lambda index: lengths[index])  # alike together: little is padded
-        heard: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        heard: dict[int, tuple[np.ndarray, ...]] = {}
         for start in range(0, len(order), self.together):
             chosen = order[start : start + self.together]
             more = () if told is None else (told[chosen],)
             answers = self._heard(given[chosen], torch.tensor([int(lengths[index]) for index in chosen]), *more)
-            heard.update(zip(chosen, zip(_rows(answers.adv), _rows(answers.embedding), strict=True), strict=True))
-        adv, embedding = zip(*(heard[index] for index in range(len(lengths))), strict=True)
-        return Annotation(adv=np.stack(adv), embedding=np.stack(embedding))
+            sides = [answers.adv, answers.embedding, *([] if answers.categories is None else [answers.categories])]
+            heard.update(zip(chosen, zip(*map(_rows, sides), strict=True), strict=True))
+        adv, embedding, *categories = map(np.stack, zip(*(heard[index] for index in range(len(lengths))), strict=True))
+        return Annotation(adv=adv, embedding=embedding, categories=categories[0] if categories else None)
 
     @torch.inference_mode()
     def _heard(self, signals: Tensor, lengths: Tensor, *told: Tensor) -> Heard:

@@ -187,7 +187,9 @@ class Answering(nn.Module):
     def forward(self, signals: Tensor, lengths: Tensor, *told: Tensor) -> Heard:
         """signals: float32 [batch, samples], padded with anything; lengths: [batch] in samples; told: what is said."""
         features = self.network.pooled(signals, lengths, *told)
-        return Heard(self.network.head(features)[:, : len(AXES)], features)
+        answers = self.network.head(features)
+        named = torch.softmax(answers[:, len(AXES) :], dim=1) if self.network.design.categories else None
+        return Heard(answers[:, : len(AXES)], features, named)
 
 
 class Conditioned(Published):
