@@ -122,6 +122,10 @@ def _checked(result: dict[str, Any]) -> str:
 @click.option("--against", type=existing, help="Other answers to the same clips: how these compare with them.")
 @click.option("--loudness", is_flag=True, help="Compare with what a line from each clip's level would answer, too.")
 @click.option("--robustness", is_flag=True, help="Answer every clip in noise, rooms, codecs and so on, too.")
+@click.option(
+    "--fairness", is_flag=True,
+    help="CCC by sex, ranking of speakers, answers under slight changes: whether limits are kept.",
+)  # fmt: skip
 @click.option("--noise", type=existing, help="Noise for --robustness: a folder or a pattern [default: synthesised].")
 @click.option("--rir", type=existing, help="Room impulse responses for it, likewise [default: synthesised].")
 @click.option("-o", "--output", type=existing, help="JSON to write; answers per clip are saved beside it.")
@@ -159,9 +163,13 @@ def _compared(result: dict[str, Any]) -> str:
     if "loudness" in result:
         lines += ["", f"against loudness alone on {result['loudness']['n']} clips", *_louder(result)]
     if "robustness" in result:
-        from distill.evaluation.robustness import as_table
+        from distill.evaluation import robustness
 
-        lines += ["", as_table(result["robustness"])]
+        lines += ["", robustness.as_table(result["robustness"])]
+    if "fairness" in result:
+        from distill.evaluation import fairness
+
+        lines += ["", fairness.as_table(result["fairness"])]
     return "\n".join(lines)
 
 

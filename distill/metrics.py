@@ -44,6 +44,21 @@ def pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.asarray((x * y).mean(-1) / np.sqrt((x**2).mean(-1) * (y**2).mean(-1)))
 
 
+def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation, -1..1; equal values share their mean rank; NaN where a side is constant. x, y: [n].
+
+    >>> round(float(spearman(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 8.0, 8.0, 9.0]))), 3)
+    0.949
+    """
+    return pearson(_ranks(x), _ranks(y))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray(((last - counts + last - 1) / 2)[inverse])
+
+
 def mae(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Mean absolute error along the last axis. x, y: [..., n].
 
