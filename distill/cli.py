@@ -19,6 +19,7 @@ COMMANDS = {
     "benchmark-labelling": "teacher.commands:benchmark_labelling",
     "train-teacher": "teacher.commands:train_teacher",
     "compare-teachers": "teacher.commands:compare_teachers",
+    "fuse-teachers": "teacher.commands:fuse_teachers",
     "calibrate": "teacher.commands:calibrate",
     "teachers": "teacher.commands:teachers",
     "labels": "distill.labels.commands:labels",

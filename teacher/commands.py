@@ -334,6 +334,30 @@ def compare_teachers(as_json: bool, **options: Any) -> Any:
     return show(run(**options, describe=find("benchmarks.machine:describe")), as_json, as_table)
 
 
+@click.command("fuse-teachers")
+@click.argument("teachers", nargs=-1, required=True)
+@click.option(
+    "--truth", type=existing, required=True, help="People's ratings with a column speaker: a CSV, or a corpus's labels."
+)  # fmt: skip
+@audio_option
+@where_option
+@output_option("Folder for the fusion, which is a teacher.")
+@device_option
+@seed_option
+@json_option
+def fuse_teachers(as_json: bool, **options: Any) -> Any:
+    """Fuse TEACHERS into one: a weighted mean, its weights fitted on half of the speakers, scored on the others.
+
+    \b
+    Example:
+      distill fuse-teachers teachers/lora teachers/head --truth dev.csv --audio recordings/ -o teachers/fused
+    """
+    from teacher.fusing import as_table
+    from teacher.fusing import fuse_teachers as run
+
+    return show(run(**options), as_json, as_table)
+
+
 @click.command()
 @click.option("--teacher", required=True, metavar="llm:CONFIG", help="The language model: llm: and its configuration.")
 @click.option("--labels", type=existing, required=True, help="CSV with file, speaker and ratings (0..1) of some axes.")

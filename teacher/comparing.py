@@ -67,15 +67,7 @@ def compare_teachers(
             clip that all teachers answer.
     """
     output, rated = Path(output), read_rated(Path(truth), where, or_column=CATEGORY)
-    recordings = Recordings(rated.path, None if audio is None else Path(audio))
-    rivals = {name: _Rival.opened(name, device) for name in teachers}
-    if len(rivals) < len(teachers):
-        raise DistillError("compare-teachers: a teacher is named twice")
-    asked, failures = _asked(rivals, recordings, rated)
-    if not asked:
-        raise DistillError(
-            f"{rated.path}: none of its {len(rated.keys)} clips is answered by all ({failures[0].reason})"
-        )
+    rivals, asked, failures = ask_all(teachers, rated, None if audio is None else Path(audio), device)
     result = {
         "truth": str(rated.path), "n": len(asked), "failed": len(failures),
         "teachers": {name: rival.report(rated, asked, seed) for name, rival in rivals.items()},
@@ -89,7 +81,7 @@ def compare_teachers(
 
 
 @dataclass
-class _Rival:
+class Rival:
     """A teacher, what it said, and how long it took: wall and processor seconds of each clip."""
 
     name: str
@@ -100,7 +92,7 @@ class _Rival:
     seconds: list[tuple[float, float]] = field(default_factory=list)
 
     @classmethod
-    def opened(cls, name: str, device: str) -> _Rival:
+    def opened(cls, name: str, device: str) -> Rival:
         annotator = open_teacher(name, device)
         return cls(name, annotator, model_of_teacher(annotator))
 
@@ -147,8 +139,18 @@ class _Rival:
         return {**interval(unweighted_recall, predicted, truth, seed=seed), "n": len(known), "categories": len(names)}
 
 
-def _asked(rivals: Mapping[str, _Rival], recordings: Recordings, rated: Rated) -> tuple[list[int], list[Failure]]:
-    """The rows that all have answered, and the others with the first reason."""
+def ask_all(
+    teachers: Sequence[str], rated: Rated, audio: Path | None, device: str
+) -> tuple[dict[str, Rival], list[int], list[Failure]]:
+    """The teachers with what they said, the rows that all have answered, and the others with the first reason.
+
+    Raises:
+        DistillError: a teacher that cannot be opened, or is named twice, or no clip that all of them answer.
+    """
+    if len(set(teachers)) < len(teachers):
+        raise DistillError("a teacher is named twice")
+    recordings = Recordings(rated.path, audio)
+    rivals = {name: Rival.opened(name, device) for name in teachers}
     answered, failures = [], []
     with Progress("comparing", len(rated.keys), "clips") as progress:
         for row, key in enumerate(rated.keys):
@@ -158,10 +160,13 @@ def _asked(rivals: Mapping[str, _Rival], recordings: Recordings, rated: Rated) -
             else:
                 failures.append(Failure(key[0], reason, *key[1:]))
             progress.advance(failed=reason is not None)
-    return answered, failures
+    if not answered:
+        reason = failures[0].reason
+        raise DistillError(f"{rated.path}: none of its {len(rated.keys)} clips is answered by all ({reason})")
+    return rivals, answered, failures
 
 
-def _in_turn(rivals: Mapping[str, _Rival], recordings: Recordings, rated: Rated, row: int, key: Key) -> str | None:
+def _in_turn(rivals: Mapping[str, Rival], recordings: Recordings, rated: Rated, row: int, key: Key) -> str | None:
     """Why one of them has no answer to a clip; None where all have."""
     try:
         signal = recordings.read(key)
