@@ -39,7 +39,7 @@ COMMANDS = {
 }
 
 #: Those that several processes of torchrun do together.
-_TOGETHER = ("train-student",)
+_TOGETHER = ("train-student", "train-teacher")
 
 #: Which extra brings a package that is missing.
 _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.errors import DistillError
+from distill.launched import launched
 from distill.licences import UNKNOWN
 from teacher.tuning.options import METHODS, PROSODY
 
@@ -45,6 +46,8 @@ def _prosody(
 ) -> dict[str, Any]:
     from teacher.prosody.training import train_prosody
 
+    if launched().count > 1:
+        raise DistillError(f"torchrun starts several processes, and --method {PROSODY} needs one; call it without")
     own = ("where", "seed", "licence", "data_licence", "trained_on")
     foreign = [*(["backbone"] if backbone else []), *(name for name in options if name not in own)]
     if foreign:

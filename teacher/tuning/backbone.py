@@ -203,7 +203,8 @@ class Whisper(Backbone):
 
     def framed(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         clips = [clip[:length].cpu().numpy() for clip, length in zip(signals, lengths.tolist(), strict=True)]
-        mels = np.concatenate([self.features(clip, sampling_rate=_RATE)["input_features"] for clip in clips])
+        with torch.autocast("cpu", enabled=False):  # the extractor multiplies by torch, and hands numpy on
+            mels = np.concatenate([self.features(clip, sampling_rate=_RATE)["input_features"] for clip in clips])
         with torch.no_grad():
             x = nn.functional.gelu(self.conv1(torch.from_numpy(mels).to(signals.device)))
             x = nn.functional.gelu(self.conv2(x)).transpose(1, 2) + self.embed_positions.weight

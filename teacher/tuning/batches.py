@@ -8,32 +8,48 @@ import numpy as np
 import torch
 
 from distill.audio import SAMPLING_RATE, padded
+from distill.errors import DistillError
 from distill.learning.batch import Batch
 from distill.learning.clips import Clips
+from distill.learning.processes import ALONE, Processes
 
 
 class TuningBatches:
     """Batches of an epoch, by draws that seed and epoch alone decide. longest: seconds; longer clips are cut anew.
-    beside: float32 [clips, n], what is told of each beside its sound, or None."""
+    beside: float32 [clips, n], what is told of each beside its sound, or None. processes: those that tune together;
+    each prepares every so-many-th batch, all of one size, as many as the others."""
 
     def __init__(
         self, clips: Clips, chosen: np.ndarray, *, batch_size: int, longest: float, seed: int,
-        beside: np.ndarray | None = None,
+        beside: np.ndarray | None = None, processes: Processes = ALONE,
     ) -> None:  # fmt: skip
         self.clips, self.chosen, self.batch_size, self.seed, self.beside = clips, chosen, batch_size, seed, beside
         self.longest = int(longest * SAMPLING_RATE)
+        self._processes = processes
         self._count = max(1, round(len(chosen) / batch_size))
+        if not processes.alone:
+            self._count = len(chosen) // batch_size // processes.count * processes.count
+        if not self._count:
+            raise DistillError(
+                f"{len(chosen)} training clips give fewer batches of {batch_size} than there are processes "
+                f"({processes.count}); start fewer, or take a smaller --batch-size"
+            )
 
     def __len__(self) -> int:
-        return self._count
+        return self._count // self._processes.count
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.seed, epoch])
-        for members in self._order(rng):
-            yield batch_of(self.clips, members, [self._cut(member, rng) for member in members], self.beside)
+        for number, members in enumerate(self._order(rng)):
+            cuts = [self._cut(member, rng) for member in members]  # drawn by all alike
+            if number % self._processes.count != self._processes.rank:
+                continue
+            yield batch_of(self.clips, members, cuts, self.beside)
 
     def _order(self, rng: np.random.Generator) -> list[np.ndarray]:
         shuffled = rng.permutation(self.chosen)
+        if not self._processes.alone:
+            shuffled = shuffled[: self._count * self.batch_size]
         lengths = np.minimum(self.clips.lengths, self.longest)
         blocks = np.array_split(shuffled, max(1, len(shuffled) // (16 * self.batch_size)))
         like = np.concatenate([block[np.argsort(lengths[block], kind="stable")] for block in blocks])

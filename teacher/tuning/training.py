@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import torch
 from distill import runs
 from distill.annotation import AXES
 from distill.errors import DistillError
-from distill.files import check_disk, sole_writer, write_json
+from distill.files import check_disk, read_json, sole_writer, write_json
 from distill.learning.batch import Batch
-from distill.learning.clips import Clips, cache
+from distill.learning.clips import Clips, cache, cached
 from distill.learning.device import choose_device, choose_precision
 from distill.learning.loop import METRICS, Parts, Schedule, answers, fit
 from distill.learning.objective import Objective
+from distill.learning.processes import Processes, meet
 from distill.licences import UNKNOWN, require, strictest
 from distill.metrics import agreement, interval, unweighted_recall
 from distill.progress import say
@@ -92,7 +94,8 @@ def tune_teacher(
     speakers after which it ends; None: never early. batch_size: clips an update; micro_batch: clips that go through the
     network at once; ccc_over: of `CCC_OVER`. checkpointing: compute anew for the gradients what is between the layers.
     licence: of the weights, beside that of the backbone; the strictest is the teacher's. data_licence: of recordings
-    and ratings; backbone_data_licence: of what the backbone was trained on.
+    and ratings; backbone_data_licence: of what the backbone was trained on. Several processes that torchrun started
+    tune one teacher together, batch_size clips each a step.
 
     Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, uar, axes, missing, categories, split, n,
     trainable, parameters, method, backbone, licence, data_licence, seconds, epochs, output}, on held-out speakers.
@@ -106,31 +109,48 @@ def tune_teacher(
     _check(given)
     chosen = {"top": top_layers} if top_layers else {}
     design = design_of(method, layers=layers, pooling=pooling, head=head, condition=condition, **chosen)
-    origin, words = find_backbone(backbone), _words(design, text_encoder)
-    lessons = read_lessons(
-        labels, audio=None if audio is None else Path(audio), where=where, task=task, speaker_from=speaker_from,
-        seed=seed,
-    )  # fmt: skip
-    told = _told(labels, design, lessons, words)
-    design = answering(design, lessons.axes, lessons.categories, 0 if told is None else told.shape[1] - 1)
-    text = None if words is None else words.origin
-    config = _resolved(given, labels, design, origin, lessons, text)
-    require(require_licence, {"the teacher": config["licence"], "what it learns from": config["data_licence"]})
-    with sole_writer(output):
+    with meet() as processes, ExitStack() as held:
+        with processes.in_turn():  # what is downloaded or decoded the others find there
+            origin, words = find_backbone(backbone), _words(design, text_encoder)
+            lessons = read_lessons(
+                labels, audio=None if audio is None else Path(audio), where=where, task=task,
+                speaker_from=speaker_from, seed=seed,
+            )  # fmt: skip
+            told = _told(labels, design, lessons, words)
+            design = answering(design, lessons.axes, lessons.categories, 0 if told is None else told.shape[1] - 1)
+            text = None if words is None else words.origin
+            config = _resolved(given, labels, design, origin, lessons, text, processes)
+            require(require_licence, {"the teacher": config["licence"], "what it learns from": config["data_licence"]})
+            if processes.first:
+                held.enter_context(sole_writer(output))
+            finished = _begin(output, config, processes)
+            if finished is not None:
+                return {**finished, "output": str(output)}
+            if lessons.missing:
+                say(f"{labels}: no ratings of {', '.join(lessons.missing)}; the teacher will not answer them")
+            torch.manual_seed(seed)
+            network = _network(design, origin, checkpointing=checkpointing)
+            if processes.first:
+                _check_before(output, network)
+            data = _decoded(lessons, output, told, decoded=not processes.first)
+            say(f"{method} on {origin.name}: {count(network):,} of {_size(network):,} parameters learn")
+        _fit(network, data, output, config, processes)
+        with processes.in_turn():
+            if processes.first:
+                return _finish(output, config, network, origin, lessons, data, text)
+            return {**dict(read_json(output / runs.RESULT)), "output": str(output)}
+
+
+def _begin(output: Path, config: Mapping[str, Any], processes: Processes) -> dict[str, Any] | None:
+    """Begin the run, or go on with it; the result of one that is finished already."""
+    if processes.first:
         runs.begin(output, config)
-        finished = runs.read_result(output)
-        if finished is not None:
-            say(f"{output}: already trained")
-            return {**finished, "output": str(output)}
-        if lessons.missing:
-            say(f"{labels}: no ratings of {', '.join(lessons.missing)}; the teacher will not answer them")
-        torch.manual_seed(seed)
-        network = _network(design, origin, checkpointing=checkpointing)
-        _check_before(output, network)
-        data = _decoded(lessons, output, told)
-        say(f"{method} on {origin.name}: {count(network):,} of {_size(network):,} parameters learn")
-        _fit(network, data, output, config)
-        return _finish(output, config, network, origin, lessons, data, text)
+    else:
+        runs.reject_other(output, config)
+    finished = runs.read_result(output)
+    if finished is not None:
+        say(f"{output}: already trained")
+    return finished
 
 
 @dataclass(frozen=True)
@@ -186,8 +206,9 @@ def _told(labels: Path, design: Design, lessons: Lessons, words: TextEncoder | N
 
 
 def _resolved(
-    given: Mapping[str, Any], labels: Path, design: Design, origin: Origin, lessons: Lessons, text: Origin | None
-) -> dict[str, Any]:
+    given: Mapping[str, Any], labels: Path, design: Design, origin: Origin, lessons: Lessons, text: Origin | None,
+    processes: Processes,
+) -> dict[str, Any]:  # fmt: skip
     """Everything that decides the outcome: the run's `config.yaml`."""
     method = METHODS[design.method]
     config = {key: value for key, value in given.items() if key not in ("licence", "where")}
@@ -195,6 +216,8 @@ def _resolved(
         config[key] = getattr(method, key) if config[key] is None else config[key]
     config["design"] = design.as_dict()
     config["backbone"] = saving.as_written(origin)
+    if not processes.alone:
+        config["processes"] = processes.count
     config["text_encoder"] = None if text is None else saving.as_written(text)
     config["labels"], config["labels_sha256"] = labels.resolve().as_posix(), lessons.digest()
     config["audio"] = lessons.root.resolve().as_posix()
@@ -218,11 +241,12 @@ def _check_before(output: Path, network: TunedNetwork) -> None:
     saving.try_saving(output, network)
 
 
-def _decoded(lessons: Lessons, output: Path, told: np.ndarray | None) -> _Data:
-    """Decode once; what cannot be read is named, and is missed on its side alone."""
+def _decoded(lessons: Lessons, output: Path, told: np.ndarray | None, *, decoded: bool) -> _Data:
+    """Decode once; what cannot be read is named, and is missed on its side alone. decoded: another process has."""
     examples = lessons.examples()
     places = {id(example): place for place, example in enumerate(examples)}
-    clips, kept = cache(examples, output / _CACHE, shortest=saving.SHORTEST_SECONDS)
+    folder = output / _CACHE
+    clips, kept = cached(examples, folder) if decoded else cache(examples, folder, shortest=saving.SHORTEST_SECONDS)
     read = np.array([places[id(example)] for example in kept])
     sides = lessons.held[read]
     if sides.all() or not sides.any():
@@ -231,8 +255,8 @@ def _decoded(lessons: Lessons, output: Path, told: np.ndarray | None) -> _Data:
     return _Data(clips, np.flatnonzero(~sides), np.flatnonzero(sides), None if told is None else told[read])
 
 
-def _fit(network: TunedNetwork, data: _Data, output: Path, config: Mapping[str, Any]) -> None:
-    """Train; the network has the best weights then."""
+def _fit(network: TunedNetwork, data: _Data, output: Path, config: Mapping[str, Any], processes: Processes) -> None:
+    """Train; the network of the first process has the best weights then."""
     device = choose_device(config["device"])
     method, micro_batch = METHODS[config["design"]["method"]], config["micro_batch"]
     schedule = Schedule(
@@ -241,14 +265,17 @@ def _fit(network: TunedNetwork, data: _Data, output: Path, config: Mapping[str, 
     batches = TuningBatches(
         data.clips, data.train, batch_size=config["batch_size"], seed=config["seed"],
         longest=min(config["longest"], network.backbone.longest_seconds), beside=data.beside,
+        processes=processes,
     )  # fmt: skip
     weights = fit(
         network, batches, lambda: data.whole(network, micro_batch),
         objective=Objective(loss_for(data.clips.targets[data.train])), schedule=schedule, folder=output, device=device,
         precision=choose_precision(config["precision"], device, reduced_on_cpu=False),
         parts=Parts(micro_batch, exact=config["ccc_over"] == "batch"), score=score,
+        processes=processes,
     )  # fmt: skip
-    network.load_state_dict(weights)
+    if processes.first:
+        network.load_state_dict(weights)
 
 
 def _finish(

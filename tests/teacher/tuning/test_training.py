@@ -362,3 +362,9 @@ def test_prosody_is_still_a_method_and_takes_its_own_options_alone(corpus: Path,
         train_teacher(corpus / "ratings.csv", output=tmp_path / "q", epochs=3)
     with pytest.raises(DistillError, match="--method lora tunes a backbone"):
         train_teacher(corpus / "ratings.csv", output=tmp_path / "q", method="lora")
+
+
+@pytest.mark.parametrize("kind", ["wavlm", "hubert-base", "whisper"])
+def test_products_may_be_in_half_precision(kind: str, folders: dict[str, Path], corpus: Path, tmp_path: Path) -> None:
+    result = tuned(folders[kind], corpus, tmp_path / "mine", "lora", precision="bfloat16", checkpointing=True, epochs=2)
+    assert all(np.isfinite(losses(tmp_path / "mine"))) and result["epochs"] == 2
