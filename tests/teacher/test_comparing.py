@@ -14,9 +14,11 @@ import soundfile
 from distill.annotation import AXES, Annotation, TeacherCard
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
+from distill.recipe import read_recipe, typed_stages
 from teacher import comparing
 from teacher.comparing import as_table, compare_teachers
 from teacher.training import train_teacher
+from teacher.tuning.design import design_of
 from tests.teacher.tuning import backbones
 
 
@@ -123,3 +125,15 @@ def test_what_cannot_be_compared_is_told(truth: Path, tmp_path: Path, known: Cal
     with pytest.raises(DistillError, match="has none of the columns arousal"):
         compare_teachers(["right"], truth=tmp_path / "bare.csv", output=tmp_path / "report")
     assert not (tmp_path / "report" / "comparison.json").exists()
+
+
+def test_the_recipe_for_msp_podcast_could_be_run() -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "recipes" / "teachers-msp-podcast.yaml"
+    stages = typed_stages(read_recipe(path, "stages"), path)
+    assert [stage[0] for stage in stages] == 7 * ["train-teacher"] + ["compare-teachers", "fuse-teachers", "evaluate"]
+    made = {stage[stage.index("--output") + 1] for stage in stages[:7]}
+    assert {word for word in stages[7] if word.startswith("teachers/") and word != "teachers/report"} == made
+    for stage in stages[:7]:
+        options = dict(zip(stage[1::2], stage[2::2], strict=True))
+        design_of(options["--method"], **{key: options[f"--{key}"] for key in ("layers", "pooling", "head", "condition")
+                                          if f"--{key}" in options})  # fmt: skip

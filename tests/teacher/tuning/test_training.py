@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from distill.audio import SAMPLING_RATE, padded, read
@@ -25,6 +26,7 @@ from teacher.tuning import training
 from teacher.tuning.backbone import find_backbone, open_backbone
 from teacher.tuning.options import METHODS
 from teacher.tuning.saving import open_tuned, read_network
+from tests.teacher.test_hub import COMMIT, keep
 from tests.teacher.tuning import backbones
 
 COLUMNS = ("file", "speaker", "arousal", "valence", "category")
@@ -368,3 +370,22 @@ def test_prosody_is_still_a_method_and_takes_its_own_options_alone(corpus: Path,
 def test_products_may_be_in_half_precision(kind: str, folders: dict[str, Path], corpus: Path, tmp_path: Path) -> None:
     result = tuned(folders[kind], corpus, tmp_path / "mine", "lora", precision="bfloat16", checkpointing=True, epochs=2)
     assert all(np.isfinite(losses(tmp_path / "mine"))) and result["epochs"] == 2
+
+
+def test_a_backbone_of_the_hub_is_found_again_at_its_commit_on_another_machine(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backbones.write("hubert", tmp_path / "made")
+    for machine in ("here", "there"):
+        keep(tmp_path / machine, "owner/backbone", made)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "here"))
+    result = train_teacher(
+        corpus / "ratings.csv", backbone="owner/backbone", output=tmp_path / "mine", **{**QUICK, "epochs": 1}
+    )  # fmt: skip
+    assert (result["method"], result["backbone"], result["licence"]) == ("lora", "owner/backbone", "mit")
+    said = json.loads((tmp_path / "mine" / "teacher.json").read_text())
+    assert said["backbone"]["revision"] == COMMIT
+    before = answers(open_teacher(str(tmp_path / "mine"), "cpu"), signals(corpus))
+    (tmp_path / "here").rename(tmp_path / "gone")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "there"))
+    np.testing.assert_array_equal(answers(open_teacher(str(tmp_path / "mine"), "cpu"), signals(corpus)), before)
