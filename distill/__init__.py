@@ -11,7 +11,7 @@ from typing import Any
 
 _STAGES = {
     "label": "teacher.labelling:label",
-    "train_teacher": "teacher.prosody.training:train_prosody",
+    "train_teacher": "teacher.training:train_teacher",
     "train_student": "students.training:train_student",
     "export": "export.exporting:export",
     "card": "export.readme:card",

@@ -19,6 +19,7 @@ class Annotation:
     adv: float32 [batch, 3], about 0..1, never clipped.
     spread: float32 [batch, 3], standard deviation over annotators or views, or None where one answered once.
     embedding: float32 [batch, dimensions], or None.
+    categories: float32 [batch, categories], the probability of each that the annotator tells apart, or None.
     reasons: why a row of NaN has no answer, None for one that has; or None where nothing failed.
 
     >>> Annotation(adv=np.array([[0.5, np.nan, 0.4]], np.float32)).adv.shape  # a clip whose dominance nobody said
@@ -28,6 +29,7 @@ class Annotation:
     adv: Any
     spread: Any = None
     embedding: Any = None
+    categories: Any = None
     reasons: Sequence[str | None] | None = None
 
 

@@ -18,6 +18,8 @@ COMMANDS = {
     "check-precision": "teacher.commands:check_precision",
     "benchmark-labelling": "teacher.commands:benchmark_labelling",
     "train-teacher": "teacher.commands:train_teacher",
+    "compare-teachers": "teacher.commands:compare_teachers",
+    "fuse-teachers": "teacher.commands:fuse_teachers",
     "calibrate": "teacher.commands:calibrate",
     "teachers": "teacher.commands:teachers",
     "labels": "distill.labels.commands:labels",
@@ -40,13 +42,13 @@ COMMANDS = {
 }
 
 #: Those that several processes of torchrun do together.
-_TOGETHER = ("train-student",)
+_TOGETHER = ("train-student", "train-teacher")
 
 #: Which extra brings a package that is missing.
 _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
            "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train",
-           "fsspec": "remote", "silero_vad": "vad",
+           "peft": "train", "fsspec": "remote", "silero_vad": "vad",
            "litert_torch": "tflite", "ai_edge_litert": "tflite", "ai_edge_quantizer": "tflite"}  # fmt: skip
 
 

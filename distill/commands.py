@@ -105,12 +105,16 @@ def _checked(result: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--truth", type=existing, required=True, help="CSV with file and axes, or a label table.")
+@click.option(
+    "--truth", type=existing, required=True,
+    help="CSV with file and axes, a label table, or the label file of a published corpus.",
+)  # fmt: skip
 @student_option
 @click.option("--teacher", metavar="NAME", help="A teacher instead, as `distill label` takes it.")
 @click.option("--predictions", type=existing, help="Written answers instead: a CSV or a label table.")
 @audio_option
 @where_option
+@click.option("--split", metavar="NAME", help="Only rows whose column split is this, such as Test1 of MSP-Podcast.")
 @click.option(
     "--slices", "by", default="", metavar="A,B",
     help="Columns of the truth to slice by; snr is estimated if the truth has no such column.",
@@ -118,12 +122,16 @@ def _checked(result: dict[str, Any]) -> str:
 @click.option("--against", type=existing, help="Other answers to the same clips: how these compare with them.")
 @click.option("--loudness", is_flag=True, help="Compare with what a line from each clip's level would answer, too.")
 @click.option("--robustness", is_flag=True, help="Answer every clip in noise, rooms, codecs and so on, too.")
+@click.option(
+    "--fairness", is_flag=True,
+    help="CCC by sex, ranking of speakers, answers under slight changes: whether limits are kept.",
+)  # fmt: skip
 @click.option("--noise", type=existing, help="Noise for --robustness: a folder or a pattern [default: synthesised].")
 @click.option("--rir", type=existing, help="Room impulse responses for it, likewise [default: synthesised].")
 @click.option("-o", "--output", type=existing, help="JSON to write; answers per clip are saved beside it.")
 @seed_option
 @json_option
-def evaluate(by: str, as_json: bool, **options: Any) -> Any:
+def evaluate(by: str, split: str | None, as_json: bool, **options: Any) -> Any:
     """Compare a student's or a teacher's answers with human ratings or a teacher's labels: CCC with 95 % intervals.
     Where nobody is named it is the student `wav2small`, which comes with distill.
 
@@ -136,6 +144,8 @@ def evaluate(by: str, as_json: bool, **options: Any) -> Any:
     """
     from distill.evaluation import evaluate as run
 
+    if split is not None:
+        options["where"] = {**options["where"], "split": split}
     if options["teacher"] is not None:
         from distill.cli import find
 
@@ -153,9 +163,13 @@ def _compared(result: dict[str, Any]) -> str:
     if "loudness" in result:
         lines += ["", f"against loudness alone on {result['loudness']['n']} clips", *_louder(result)]
     if "robustness" in result:
-        from distill.evaluation.robustness import as_table
+        from distill.evaluation import robustness
 
-        lines += ["", as_table(result["robustness"])]
+        lines += ["", robustness.as_table(result["robustness"])]
+    if "fairness" in result:
+        from distill.evaluation import fairness
+
+        lines += ["", fairness.as_table(result["fairness"])]
     return "\n".join(lines)
 
 

@@ -44,6 +44,21 @@ def pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.asarray((x * y).mean(-1) / np.sqrt((x**2).mean(-1) * (y**2).mean(-1)))
 
 
+def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation, -1..1; equal values share their mean rank; NaN where a side is constant. x, y: [n].
+
+    >>> round(float(spearman(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 8.0, 8.0, 9.0]))), 3)
+    0.949
+    """
+    return pearson(_ranks(x), _ranks(y))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray(((last - counts + last - 1) / 2)[inverse])
+
+
 def mae(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Mean absolute error along the last axis. x, y: [..., n].
 
@@ -51,6 +66,21 @@ def mae(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     0.2
     """
     return np.asarray(np.abs(x - y).mean(-1))
+
+
+def unweighted_recall(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Unweighted average recall (UAR) along the last axis, 0..1: the mean over the classes of `truth` of the share of
+    their clips that were recognised. predicted, truth: whole numbers [..., n].
+
+    >>> float(unweighted_recall(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])))
+    0.75
+    """
+    recalls = []
+    for each in np.unique(truth):
+        of = truth == each
+        with np.errstate(invalid="ignore"):
+            recalls.append(((predicted == each) & of).sum(-1) / of.sum(-1))
+    return np.asarray(np.nanmean(np.stack(recalls), axis=0))
 
 
 def interval(measure: Measure, *sides: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
+from distill.learning.clips import Clips
 from distill.perturb import (
     Surroundings,
     add_noise,
@@ -24,7 +25,6 @@ from distill.perturb import (
     through_codec,
     with_silence,
 )
-from students.clips import Clips
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from distill.annotation import AXES, Annotation, Annotator
 from distill.audio import SAMPLING_RATE, padded, reject_unusable
 from distill.errors import AudioError, DistillError
 from distill.learning.batch import Batch
+from distill.learning.clips import Clips
 from distill.learning.processes import ALONE, Processes
 from distill.perturb import Surroundings
 from students.augmentation import Augmentation, VoiceChanger, surrounded
-from students.clips import Clips
 from students.passes import KeptPasses, as_kept
 
 #: Sets the draws of what surrounds a kept voice apart from those of the voice itself.

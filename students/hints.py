@@ -9,12 +9,12 @@ from torch import nn
 
 from distill.annotation import Annotator
 from distill.errors import DistillError
+from distill.learning.clips import Clips
 from distill.learning.loss import Loss
 from distill.learning.objective import EmbeddingHint, Objective, RelationalHint
 from distill.progress import say
 from distill.table import EMBEDDING, LabelTable
 from students.batches import annotated
-from students.clips import Clips
 from students.network import StudentNetwork
 
 #: Clips of which a teacher in the loop is asked, before the first step, how its embedding varies.

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from distill import table
+from distill.learning.clips import Example, examples
 from distill.learning.splits import groups_of
-from students.clips import Example, examples
 from students.hints import embeddings_of
 from students.weighting import weights_by_spread
 

@@ -17,8 +17,8 @@ import torch
 from distill.audio import SAMPLING_RATE
 from distill.files import check_disk, plain, whole
 from distill.learning.batch import Batch
+from distill.learning.clips import from_16_bits, in_16_bits
 from distill.progress import say
-from students.clips import from_16_bits, in_16_bits
 from students.split import Split
 
 #: Where in the run's folder they are kept while it trains.

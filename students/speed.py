@@ -18,6 +18,7 @@ from distill import timing
 from distill.audio import SAMPLING_RATE
 from distill.files import plain, reject_unwritable, write_json
 from distill.learning.batch import Batch
+from distill.learning.clips import Clips
 from distill.learning.device import choose_precision, laid_out
 from distill.learning.loop import Schedule, stepper
 from distill.learning.loss import ccc_loss
@@ -25,7 +26,6 @@ from distill.learning.objective import Objective
 from distill.perturb import surroundings
 from students.augmentation import SHARES, Augmentation
 from students.batches import TrainingBatches
-from students.clips import Clips
 from students.plain import PlainWav2Small, plain_step
 from students.wav2small import Wav2Small
 

@@ -14,8 +14,9 @@ import numpy as np
 from distill import runs
 from distill.errors import DistillError
 from distill.files import write_json
+from distill.learning.clips import Clips, Example, cache, cached
 from distill.learning.splits import held_out
-from students.clips import Clips, Example, cache, cached
+from students.network import SHORTEST_SECONDS
 
 #: Where in the run's folder the decoded clips lie while it trains.
 FOLDER = "cache"
@@ -53,7 +54,8 @@ def decode_split(chosen: Sequence[Example], output: Path, *, seed: int, decoded:
     """
     held = held_out([example.group for example in chosen], seed=seed)
     out = {example.group for example, is_out in zip(chosen, held, strict=True) if is_out}
-    clips, kept = (cached if decoded else cache)(chosen, output / FOLDER)
+    folder = output / FOLDER
+    clips, kept = cached(chosen, folder) if decoded else cache(chosen, folder, shortest=SHORTEST_SECONDS)
     held = np.array([example.group in out for example in kept])
     if held.all() or not held.any():
         side = "training" if held.all() else "held-out"

@@ -10,11 +10,12 @@ from distill.annotation import Annotator, LoadedTeacher, TeacherCard
 from distill.errors import DistillError
 from distill.licences import UNKNOWN
 from distill.plugins import is_plugin, plugin
-from teacher.ensemble import MEAN, mean_card, mean_of, members_of
+from teacher.ensemble import FUSION, MEAN, mean_card, mean_of, members_of, read_fusion
 from teacher.published import folder as published
 from teacher.published import hub
 from teacher.published.cards import FAMILIES, Family
 from teacher.ratings import RATINGS, is_ratings, ratings_of
+from teacher.tuning.folder import card_in, is_tuned
 
 #: Name -> "module:class" of the teachers that are no checkpoints of a hub; the class has `load()`.
 TEACHERS = {"prosody": "teacher.prosody:Prosody"}
@@ -28,7 +29,7 @@ DEFAULT = "odyssey"
 #: The precision that every teacher computes in, unless another is asked for.
 EXACT = "float32"
 
-#: What a folder of `distill train-teacher` is known by.
+#: What a folder of `distill train-teacher --method prosody` is known by.
 _TRAINED_HERE = "prosody.json"
 
 
@@ -98,6 +99,12 @@ def card_of(name: str) -> TeacherCard | None:
     if name in FAMILIES:
         return FAMILIES[name].card
     path = Path(name)
+    if is_tuned(path):
+        return card_in(path)
+    if (path / FUSION).is_file():
+        cards = [card_of(member.name) for member in read_fusion(path).members]
+        known = [card for card in cards if card is not None]
+        return replace(mean_card(known), name=path.resolve().name) if len(known) == len(cards) else None
     if (path / published.CONFIG).is_file():
         return _local_card(path, _recognised(path))
     if path.exists():
@@ -148,6 +155,12 @@ def _from_path(path: Path, device: str, precision: str) -> Annotator:
         return OnnxTeacher.load(path)
     if (path / _TRAINED_HERE).is_file():
         return _trained_here(path)
+    if (path / FUSION).is_file():
+        return _fused(path, device)
+    if is_tuned(path):
+        from teacher.tuning.saving import open_tuned
+
+        return open_tuned(path, device)
     if (path / published.CONFIG).is_file():
         family = _recognised(path)
         card = replace(_local_card(path, family), revision=published.revision_of(path))
@@ -182,6 +195,17 @@ def _trained_here(folder: Path) -> Annotator:
         return Prosody.load(folder)
     except (ValueError, KeyError, TypeError, OSError, BadZipFile) as error:
         raise DistillError(f"{folder}: not a teacher made by train-teacher ({error})") from None
+
+
+def _fused(folder: Path, device: str) -> Annotator:
+    said = read_fusion(folder)
+    members = [open_teacher(member.name, device) for member in said.members]
+    for member, annotator in zip(said.members, members, strict=True):
+        if annotator.card.revision != member.revision:
+            raise DistillError(f"{folder}: {member.name} is another teacher now than it was fused with; fuse again")
+    made = mean_of(members, said.weights)
+    made.card = replace(made.card, name=folder.resolve().name)
+    return made
 
 
 def _checkpoint(folder: Path, card: TeacherCard, family: Family, device: str, precision: str) -> Annotator:

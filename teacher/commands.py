@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from distill.licences import KINDS
 from distill.options import (
     audio_option,
     device_option,
@@ -19,6 +19,7 @@ from distill.options import (
     where_option,
 )
 from distill.progress import duration
+from teacher.tuning.options import CCC_OVER, CONDITIONS, HEADS, METHODS, POOLINGS, PROSODY, TASKS, TOP
 
 _teacher_option = click.option(
     "--teacher",
@@ -222,33 +223,139 @@ def _timed(result: dict[str, Any]) -> str:
 
 
 @click.command("train-teacher")
-@click.option("--method", type=click.Choice(["prosody"]), default="prosody", show_default=True, help="How to train.")
-@click.option("--labels", type=existing, required=True, help="CSV with file, speaker, arousal, valence.")
+@click.option(
+    "--method", type=click.Choice([PROSODY, *METHODS]),
+    help="How to train [default: lora of the backbone that is given, else prosody].",
+)  # fmt: skip
+@click.option(
+    "--backbone", metavar="NAME", help="To tune: a folder, or a hub's owner/name; docs/teachers.md says more."
+)
+@click.option(
+    "--labels", type=existing, required=True,
+    help="CSV with file and any of arousal, dominance, valence (0..1), category, speaker, split.",
+)  # fmt: skip
 @audio_option
 @output_option("Folder for the teacher.")
 @where_option
-@click.option("--licence", default="unknown", help="The licence that the weights will be under.")
+@click.option("--task", type=click.Choice(TASKS), help="What is learned [default: adv].")
+@click.option("--layers", metavar="last|weighted|attentive-merge|first:N", help="What is heard of the layers; "
+              "NAME:N goes without those behind the first N [default: the method's].")  # fmt: skip
+@click.option("--pooling", type=click.Choice(POOLINGS), help="Over time [default: mean].")
+@click.option("--head", type=click.Choice(HEADS), help="What answers [default: the method's].")
+@click.option("--top-layers", type=click.IntRange(1), help=f"Layers that --method partial trains [default: {TOP}].")
+@click.option("--condition", type=click.Choice(CONDITIONS), help="What the teacher is told beside the sound, by the "
+              "columns sex, transcript, text_vector [default: none].")  # fmt: skip
+@click.option("--text-encoder", metavar="NAME", help="Makes vectors of transcripts: a folder, or a hub's owner/name.")
+@click.option("--epochs", type=click.IntRange(1), help="At most [default: the method's].")
+@click.option("--patience", type=click.IntRange(1), help="Epochs without a better score until it ends [default: 5].")
+@click.option("--batch-size", type=click.IntRange(1), help="Clips an update [default: 32].")
+@click.option("--micro-batch", type=click.IntRange(1), help="Clips in the network at once [default: 8].")
+@click.option("--ccc-over", type=click.Choice(CCC_OVER),
+              help="What each CCC is taken over [default: batch, by a second pass].")  # fmt: skip
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Its peak [default: the method's].")
+@click.option("--longest", type=click.FloatRange(0, min_open=True), help="Seconds of a clip [default: the method's].")
+@click.option("--speaker-from", metavar="REGEX", help="Finds the speaker in a path, where there is no such column.")
+@click.option("--checkpointing", is_flag=True, default=None, help="Less memory: layers are computed twice.")
+@click.option("--licence", help="Of the weights [default: unknown; of a tuned one that of its backbone].")
 @click.option("--data-licence", default="unknown", help="The licence of the recordings and ratings.")
+@click.option("--backbone-data-licence", help="The licence of what the backbone was trained on [default: unknown].")
+@click.option("--require-licence", type=click.Choice(KINDS), help="Refuse what is under a stricter licence.")
 @click.option("--trained-on", help="A sentence for the card [default: the table's name and counts].")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to tune [default: auto].")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), help="Of products [default: auto].")
 @seed_option
 @json_option
-def train_teacher(method: str, labels: Path, audio: Path | None, as_json: bool, **options: Any) -> Any:
-    """Train a teacher on human ratings; chosen by leaving one speaker out.
+def train_teacher(as_json: bool, **options: Any) -> Any:
+    """Train a teacher on human ratings: prosody, or a backbone by one of the methods of the papers.
+
+    Without a backbone prosody is trained, chosen by leaving one speaker out. A backbone (wav2vec 2.0, HuBERT, WavLM,
+    Whisper's encoder) is tuned, and scored on speakers held out. Interrupted, the same command goes on.
 
     \b
     Example:
-      distill train-teacher --method prosody --labels ratings.csv --audio recordings/ -o teachers/mine
-      distill train-teacher --labels ratings.csv --where split=train -o teachers/mine
+      distill train-teacher --labels ratings.csv --audio recordings/ -o teachers/mine
+      distill train-teacher --backbone microsoft/wavlm-base-plus --method lora --labels ratings.csv -o teachers/mine
     """
-    from teacher.prosody.training import train_prosody
+    from teacher.training import train_teacher as run
 
-    result = train_prosody(labels=labels, audio=audio or labels.parent, **options)
-    return show(result, as_json, _trained)
+    # What was not asked for is left to the method: the two kinds take different options.
+    asked = {key: value for key, value in options.items() if value is not None}
+    result = run(**asked)
+    return show(result, as_json, _trained if "loso_ccc" in result else _tuned)
 
 
 def _trained(result: dict[str, Any]) -> str:
     left_out = ", ".join(f"{axis} {value:.3f}" for axis, value in result["loso_ccc"].items())
     return f"{result['output']}: {result['n']} clips, CCC on the speaker left out: {left_out}"
+
+
+def _tuned(result: dict[str, Any]) -> str:
+    scores = [f"{axis} CCC {_in_interval(score)}" for axis, score in result["ccc"].items()]
+    scores += [f"category UAR {_in_interval(result['uar'])}"] if result["uar"] else []
+    lacking = [f"not rated, not answered: {', '.join(result['missing'])}"] if result["missing"] else []
+    return "\n  ".join([
+        f"{result['output']}: {result['method']} on {result['backbone']}, {result['trainable']:,} of "
+        f"{result['parameters']:,} parameters, {result['epochs']} epochs",
+        *scores, *lacking,
+        f"on {result['n']} clips held out by {result['split']['by']}; weights {result['licence']}; "
+        f"trained on {result['data_licence']}",
+    ])  # fmt: skip
+
+
+def _in_interval(score: dict[str, float]) -> str:
+    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+
+
+@click.command("compare-teachers")
+@click.argument("teachers", nargs=-1, required=True)
+@click.option(
+    "--truth", type=existing, required=True,
+    help="People's ratings and categories: a CSV, or the label file of a published corpus.",
+)  # fmt: skip
+@audio_option
+@where_option
+@output_option("Folder for comparison.json and comparison.md.")
+@device_option
+@seed_option
+@json_option
+def compare_teachers(as_json: bool, **options: Any) -> Any:
+    """Compare TEACHERS on the same clips: CCC and UAR with 95 % intervals, what learned, seconds a clip.
+
+    All answer every clip in turn. Beside them stand the numbers of the papers, marked as published.
+
+    \b
+    Example:
+      distill compare-teachers teachers/lora teachers/head prosody --truth ratings.csv --audio recordings/ -o report/
+    """
+    from distill.cli import find
+    from teacher.comparing import as_table
+    from teacher.comparing import compare_teachers as run
+
+    return show(run(**options, describe=find("benchmarks.machine:describe")), as_json, as_table)
+
+
+@click.command("fuse-teachers")
+@click.argument("teachers", nargs=-1, required=True)
+@click.option(
+    "--truth", type=existing, required=True, help="People's ratings with a column speaker: a CSV, or a corpus's labels."
+)  # fmt: skip
+@audio_option
+@where_option
+@output_option("Folder for the fusion, which is a teacher.")
+@device_option
+@seed_option
+@json_option
+def fuse_teachers(as_json: bool, **options: Any) -> Any:
+    """Fuse TEACHERS into one: a weighted mean, its weights fitted on half of the speakers, scored on the others.
+
+    \b
+    Example:
+      distill fuse-teachers teachers/lora teachers/head --truth dev.csv --audio recordings/ -o teachers/fused
+    """
+    from teacher.fusing import as_table
+    from teacher.fusing import fuse_teachers as run
+
+    return show(run(**options), as_json, as_table)
 
 
 @click.command()

@@ -1,26 +1,36 @@
-"""Several teachers as one: the mean of their answers, never clipped, and how far they are apart."""
+"""Several teachers as one: the mean of their answers, weighted or not, never clipped, and how far they are apart."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from distill.annotation import AXES, Annotation, Annotator, ColumnAnnotator, TeacherCard
 from distill.errors import DistillError
+from distill.files import read_json
 from distill.licences import strictest
 from teacher.batches import clips_together
 
 #: What a name begins with that asks for a mean.
 MEAN = "mean:"
 
+#: What a folder of `distill fuse-teachers` is known by.
+FUSION = "fusion.json"
+
 
 class Mean:
-    """The unweighted mean, axis by axis; the Wav2Small paper's teacher is that of odyssey and audeering."""
+    """The mean, axis by axis; the Wav2Small paper's teacher is the unweighted one of odyssey and audeering.
 
-    def __init__(self, members: Sequence[Annotator]) -> None:
+    weights: float [members, 3], each axis's adding up to 1; None: all count alike.
+    """
+
+    def __init__(self, members: Sequence[Annotator], weights: np.ndarray | None = None) -> None:
         self.members = list(members)
+        self.weights = np.full((len(self.members), len(AXES)), 1 / len(self.members)) if weights is None else weights
+        self._weighted = weights is not None
         self.card = mean_card([member.card for member in members])
         self.together = min(clips_together(member) for member in members)
 
@@ -35,7 +45,10 @@ class Mean:
         together = None if any(one is None for one in embeddings) else np.concatenate(embeddings, axis=1)
         refusals = zip(*(annotation.reasons for annotation in given if annotation.reasons), strict=True)
         reasons = [next(filter(None, said), None) for said in refusals]
-        return Annotation(adv=answers.mean(0), spread=answers.std(0), embedding=together, reasons=reasons or None)
+        mean = (answers * self.weights[:, None]).sum(0) if self._weighted else answers.mean(0)
+        return Annotation(
+            adv=mean.astype(np.float32), spread=answers.std(0), embedding=together, reasons=reasons or None
+        )
 
 
 class ColumnMean(Mean):
@@ -52,9 +65,38 @@ class ColumnMean(Mean):
         ])  # fmt: skip
 
 
-def mean_of(members: Sequence[Annotator]) -> Mean:
-    """The mean of teachers; it reads the manifest's columns where one of them does."""
-    return (ColumnMean if any(isinstance(member, ColumnAnnotator) for member in members) else Mean)(members)
+def mean_of(members: Sequence[Annotator], weights: np.ndarray | None = None) -> Mean:
+    """The mean of teachers; it reads the manifest's columns where one of them does. weights: as of `Mean`."""
+    return (ColumnMean if any(isinstance(member, ColumnAnnotator) for member in members) else Mean)(members, weights)
+
+
+class Member(NamedTuple):
+    """A teacher of a fusion: what it is opened by, and the revision that was fused."""
+
+    name: str
+    revision: str
+
+
+class Fusion(NamedTuple):
+    """Members, and how much each counts: float64 [members, 3], each axis's adding up to 1."""
+
+    members: list[Member]
+    weights: np.ndarray
+
+
+def read_fusion(folder: Path) -> Fusion:
+    """What `distill fuse-teachers` wrote.
+
+    Raises:
+        DistillError: it does not say members and weights.
+    """
+    said = read_json(folder / FUSION)
+    try:
+        members = [Member(str(one["teacher"]), str(one["revision"])) for one in said["members"]]
+        weights = np.array([[one["weights"].get(axis, 0.0) for axis in AXES] for one in said["members"]], np.float64)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DistillError(f"{folder / FUSION}: is no fusion of teachers ({error})") from None
+    return Fusion(members, weights)
 
 
 def members_of(name: str) -> list[str]:

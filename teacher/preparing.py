@@ -9,7 +9,7 @@ from typing import Any
 
 from distill import table
 from distill.annotation import Annotator
-from distill.errors import Refused
+from distill.errors import DistillError, Refused
 from distill.licences import UNKNOWN, require
 from distill.parts import part_files
 from distill.sources.manifest import Cut, Listing
@@ -45,6 +45,8 @@ def prepared(
         _check_licences(require_licence, asked.teacher, audio_licence)
     source.reject_missing()
     annotator = asked.open()
+    if not annotator.card.axes:
+        raise DistillError(f"--teacher {asked.teacher}: tells categories apart alone; a label table holds axes")
     cut = source.cut_for(annotator.card)
     listing = source.listed(cut)
     arguments = {

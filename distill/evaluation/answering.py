@@ -119,7 +119,7 @@ class Recordings:
 
     def __init__(self, truth: Path, audio: Path | None) -> None:
         self.truth = truth
-        self.root = audio or (table.read(truth).root if table.is_table(truth) else truth.parent)
+        self.root = audio or _root_of(truth)
         if not self.root.is_dir():
             raise DistillError(f"{self.root}: no such folder; --audio says where the recordings of {truth} are")
         self._names = Names(audio_files(self.root))
@@ -136,6 +136,13 @@ class Recordings:
         except AmbiguousName as error:
             raise DistillError(f"{self.truth}, {name}: {error}") from None
         return read(path, None if start is None and end is None else _span(path, start, end))
+
+
+def _root_of(truth: Path) -> Path:
+    """The folder of the recordings where none is named."""
+    if table.is_table(truth):
+        return table.read(truth).root
+    return truth if truth.is_dir() else truth.parent  # a corpus is a folder
 
 
 def _span(path: Path, start: float | None, end: float | None) -> Span:

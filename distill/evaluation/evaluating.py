@@ -12,6 +12,7 @@ import numpy as np
 from distill import table
 from distill.annotation import AXES, Annotator
 from distill.errors import AudioError, DistillError
+from distill.evaluation import fairness as fair
 from distill.evaluation.answering import (
     Answers,
     Model,
@@ -21,7 +22,7 @@ from distill.evaluation.answering import (
     model_of_teacher,
 )
 from distill.evaluation.loudness import SPEAKER, against_loudness, level_db
-from distill.evaluation.robustness import Trial
+from distill.evaluation.robustness import Condition, Trial, conditions
 from distill.evaluation.snr import UNKNOWN, snr_bin
 from distill.evaluation.truth import Rated, look_up, read_rated
 from distill.files import reject_no_json, sha256_of, write_csv, write_json
@@ -52,6 +53,7 @@ def evaluate(
     against: str | Path | None = None,
     loudness: bool = False,
     robustness: bool = False,
+    fairness: bool = False,
     noise: str | Path | None = None,
     rir: str | Path | None = None,
     seed: int = 0,
@@ -72,9 +74,11 @@ def evaluate(
     robustness: every clip is answered again under the conditions of `robustness.conditions`; noise, rir: folders of the
     recordings that are used for it, by default noise and rooms are synthesised.
 
+    fairness: the table of `distill.evaluation.fairness`; of written answers without what asks anew.
+
     Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed, asked: who answered, truth: what it was
-    compared with}, and against, loudness and robustness where they were asked for (`Trial.report`); an axis that one
-    side lacks is left out.
+    compared with}, and against, loudness, robustness (`Trial.report`) and fairness (`fairness.report`) where they were
+    asked for; an axis that one side lacks is left out.
 
     Raises:
         DistillError: several of student, teacher and predictions, a truth without axes, ambiguous names, no clip left.
@@ -85,13 +89,17 @@ def evaluate(
     _check_one_asked(student, teacher, predictions)
     if student is None and teacher is None and predictions is None:
         student = DEFAULT
-    _check_trial(robustness, noise, rir, predictions)
+    _check_trial(robustness, fairness, noise, rir, predictions)
     if output is not None:
         reject_no_json(output)
     rated = read_rated(Path(truth), where)
     others = None if against is None else read_rated(Path(against))
     _check_columns(rated, by)
-    trial = Trial(noise, rir, seed=seed) if robustness else None
+    if fairness:
+        fair.reject_untold(rated.columns)
+    harsh = conditions() if robustness else []
+    gentle = fair.conditions() if fairness and predictions is None else []
+    trial = Trial(noise, rir, seed=seed, tried=[*harsh, *gentle]) if harsh or gentle else None
     wanted = _wanted(rated, by, loudness)
     if predictions is not None:
         said = look_up(read_rated(predictions), rated)
@@ -106,8 +114,10 @@ def evaluate(
         result["against"] = {"answers": str(against), **_against(others, rated, said, seed)}
     if loudness:
         result["loudness"] = _loudness(rated, said, heard, seed)
-    if trial is not None:
-        result["robustness"] = trial.report(said.adv, rated.adv[said.rows])
+    if robustness and trial is not None:
+        result["robustness"] = trial.report(said.adv, rated.adv[said.rows], len(harsh))
+    if fairness:
+        result["fairness"] = _fair(said, rated, len(harsh), gentle)
     if output is not None:
         _write(output, result, rated, said)
     return result
@@ -119,11 +129,13 @@ def _check_one_asked(*given: str | Path | None) -> None:
         raise DistillError("evaluate takes either --student or --teacher (with --audio), or --predictions")
 
 
-def _check_trial(robustness: bool, noise: Path | None, rir: Path | None, predictions: Path | None) -> None:
+def _check_trial(
+    robustness: bool, fairness: bool, noise: Path | None, rir: Path | None, predictions: Path | None
+) -> None:
     """Before the work: can the conditions of robustness be tried?"""
     if robustness and predictions is not None:
         raise DistillError("--robustness asks anew under every condition; it needs --student or --teacher")
-    if not robustness and (noise or rir):
+    if not robustness and not fairness and (noise or rir):
         raise DistillError("--noise and --rir go with --robustness")
 
 
@@ -249,6 +261,13 @@ def _against(others: Rated, rated: Rated, said: Answers, seed: int) -> dict[str,
         raise DistillError(f"{rated.path}: the answers that these are compared with have none of its clips")
     rows = np.asarray(said.rows)[mine]
     return against_others(said.adv[mine, 0], theirs.adv[other, 0], rated.adv[rows], seed=seed)
+
+
+def _fair(said: Answers, rated: Rated, harsh: int, gentle: Sequence[Condition]) -> dict[str, Any]:
+    """The table of fairness, from the answers to the clips as they are and behind the `harsh` conditions."""
+    own = [0, *range(1 + harsh, 1 + harsh + len(gentle))]
+    columns = [rated.columns[row] for row in said.rows]
+    return fair.report(said.adv[:, own], rated.adv[said.rows], columns, gentle)
 
 
 def _write(output: Path, result: Mapping[str, Any], rated: Rated, said: Answers) -> None:

@@ -118,13 +118,17 @@ class Trial:
     """The conditions in one place: noises and rooms are chosen for every clip by its samples and the seed alone.
 
     noise, rir: folders of recordings, or patterns; without them both are synthesised, and never those of training.
+    tried: the conditions, if not those of `conditions`.
 
     Raises:
         DistillError: a folder without readable audio.
     """
 
-    def __init__(self, noise: Path | None = None, rir: Path | None = None, *, seed: int = 0) -> None:
-        self.conditions = conditions()
+    def __init__(
+        self, noise: Path | None = None, rir: Path | None = None, *, seed: int = 0,
+        tried: Sequence[Condition] | None = None,
+    ) -> None:  # fmt: skip
+        self.conditions = conditions() if tried is None else list(tried)
         self._around = surroundings(noise, rir, seed=seed, testing=True)
         self._seed = seed
         self.made_of = {"noise": _origin(noise, seed), "rooms": _origin(rir, seed)}
@@ -134,8 +138,9 @@ class Trial:
         scene = _scene(signal, self._around, self._seed)
         return [signal, *(condition.change(signal, scene) for condition in self.conditions)]
 
-    def report(self, adv: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-        """What the conditions did. adv: [clips, 1 + conditions, 3] as `versions` goes; truth: [clips, 3]; NaN: lacking.
+    def report(self, adv: np.ndarray, truth: np.ndarray, first: int | None = None) -> dict[str, Any]:
+        """What the conditions, or the `first` of them, did. adv: [clips, 1 + conditions, 3] as `versions` goes; truth:
+        [clips, 3]; NaN: lacking.
 
         {noise, rooms: where they come from, limits, conditions: {name: {n, unanswered, ccc: {axis}, drop: {axis:
         {value, low, high}}, change: {axis: {mean, largest}}, limit, passed}}, passed}. drop: of CCC with the truth,
@@ -143,7 +148,7 @@ class Trial:
         """
         found = {
             condition.name: _compared(condition, adv[:, 0], adv[:, number], truth, self._seed)
-            for number, condition in enumerate(self.conditions, start=1)
+            for number, condition in enumerate(self.conditions[:first], start=1)
         }
         promised = [row["passed"] for row in found.values() if row["passed"] is not None]
         return {**self.made_of, "conditions": found, "passed": all(promised)}

@@ -41,8 +41,10 @@ class Rated:
         return all(column in row for row in self.columns)
 
 
-def read_rated(path: Path, where: Mapping[str, str] | None = None) -> Rated:
-    """Ratings or answers from a CSV / JSONL / Parquet file, or from a label table.
+def read_rated(path: Path, where: Mapping[str, str] | None = None, *, or_column: str | None = None) -> Rated:
+    """Ratings or answers from a CSV / JSONL / Parquet file, the labels of a published corpus, or a label table.
+
+    or_column: a column that is enough where there is no axis.
 
     Raises:
         DistillError: no such file, no axis among its columns, or a value that is no number.
@@ -50,7 +52,7 @@ def read_rated(path: Path, where: Mapping[str, str] | None = None) -> Rated:
     rows = _table_rows(path) if table.is_table(path) else read_rows(path)
     rows = select(rows, where, path) if where else rows
     axes = [axis for axis in AXES if axis in rows[0]]
-    if not axes:
+    if not axes and or_column not in rows[0]:
         raise DistillError(f"{path}: has none of the columns {', '.join(AXES)}")
     values = [
         [_number(row.get(axis), f"{path}, row {number}, {axis}") for axis in AXES] for number, row in enumerate(rows, 1)

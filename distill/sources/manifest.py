@@ -7,11 +7,12 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from distill.audio import SUFFIXES, Span, seconds_of, windows
+from distill.corpora import recognised
 from distill.errors import AudioError, DistillError
 from distill.files import write_csv
 from distill.sources import remote
@@ -141,7 +142,8 @@ def list_segments(
     that fsspec knows ("s3://bucket/s-{000..499}.tar"), fetched into the folder `cache` of at most `cache_bytes`.
 
     A manifest has `file` (or AudioFolder's `file_name`) and may have `start` and `end` in seconds; names are looked
-    for below `audio`, by default the manifest's own folder. A folder with AudioFolder's `metadata.csv` is read by it.
+    for below `audio`, by default the manifest's own folder. A folder with AudioFolder's `metadata.csv` is read by it,
+    the label files of published corpora (`distill.corpora`) by their own readers.
     where: {column: value}; rows of the manifest that have other values are left out.
 
     Raises:
@@ -151,8 +153,9 @@ def list_segments(
     if shards is not None:
         return Listing(shards.root, lambda: _listed(shards.root, _selected(rows_of(shards), where, source), cut))
     path = _existing(source)
-    if path.is_file() and path.suffix.lower() in _MANIFESTS:
-        root = audio or path.parent
+    corpus = recognised(path)
+    if corpus is not None or (path.is_file() and path.suffix.lower() in _MANIFESTS):
+        root = audio or (path.parent if corpus is None else corpus.root)
         return Listing(root, lambda: _listed(root, _selected(iterate_rows(path), where, path), cut))
     if where:
         raise DistillError(f"{path}: --where chooses rows of a manifest, and this is none")
@@ -187,7 +190,8 @@ def audio_files(folder: Path) -> list[str]:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV, JSONL or Parquet file. Of a CSV every value but `start` and `end` stays text ("03" is no 3).
+    """The rows of a CSV, JSONL or Parquet file, or of a published corpus. Of a CSV every value but `start` and `end`
+    stays text ("03" is no 3).
 
     Raises:
         DistillError: it cannot be read, has no rows, or lacks `file`, or a time is no number or ends before its start.
@@ -203,17 +207,24 @@ def iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
     """
     number = 0
     try:
-        readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
-        for number, row in enumerate(readers[path.suffix.lower()](path), start=1):
+        for number, row in enumerate(_reader(path)(), start=1):
             yield _keyed(row, f"{path}, row {number}")
-    except KeyError:
-        raise DistillError(f"{path}: a manifest is a .csv, .jsonl or .parquet file") from None
     except FileNotFoundError:
         raise DistillError(f"{path}: no such file") from None
     except (ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DistillError(f"{path}: cannot be read ({error})") from None
     if not number:
         raise DistillError(f"{path}: has no rows")
+
+
+def _reader(path: Path) -> Callable[[], Iterator[dict[str, Any]]]:
+    corpus = recognised(path)
+    readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+    if corpus is not None:
+        return corpus.rows
+    if path.suffix.lower() not in readers:
+        raise DistillError(f"{path}: a manifest is a .csv, .jsonl or .parquet file")
+    return partial(readers[path.suffix.lower()], path)
 
 
 def select(rows: list[dict[str, Any]], where: Mapping[str, str], source: Path) -> list[dict[str, Any]]:

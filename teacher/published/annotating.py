@@ -46,22 +46,28 @@ class Published:
         Raises:
             ValueError: another sampling rate than the card's.
         """
+        return self._annotated(signals, lengths, sampling_rate, None)
+
+    def _annotated(self, signals: Any, lengths: Sequence[int], sampling_rate: int, told: Tensor | None) -> Annotation:
+        """told: [batch, n], for networks that take more than the sound."""
         if sampling_rate != self.card.sampling_rate:
             raise ValueError(f"{self.card.name} hears {self.card.sampling_rate} Hz, not {sampling_rate}")
         given = torch.as_tensor(signals, dtype=torch.float32)
         order = sorted(range(len(lengths)), key=lambda index: lengths[index])  # alike together: little is padded
-        heard: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        heard: dict[int, tuple[np.ndarray, ...]] = {}
         for start in range(0, len(order), self.together):
             chosen = order[start : start + self.together]
-            answers = self._heard(given[chosen], torch.tensor([int(lengths[index]) for index in chosen]))
-            heard.update(zip(chosen, zip(_rows(answers.adv), _rows(answers.embedding), strict=True), strict=True))
-        adv, embedding = zip(*(heard[index] for index in range(len(lengths))), strict=True)
-        return Annotation(adv=np.stack(adv), embedding=np.stack(embedding))
+            more = () if told is None else (told[chosen],)
+            answers = self._heard(given[chosen], torch.tensor([int(lengths[index]) for index in chosen]), *more)
+            sides = [answers.adv, answers.embedding, *([] if answers.categories is None else [answers.categories])]
+            heard.update(zip(chosen, zip(*map(_rows, sides), strict=True), strict=True))
+        adv, embedding, *categories = map(np.stack, zip(*(heard[index] for index in range(len(lengths))), strict=True))
+        return Annotation(adv=adv, embedding=embedding, categories=categories[0] if categories else None)
 
     @torch.inference_mode()
-    def _heard(self, signals: Tensor, lengths: Tensor) -> Heard:
-        signals = signals[:, : int(lengths.max())]
-        answers: Heard = self.network(signals.to(self.device), lengths.to(self.device))
+    def _heard(self, signals: Tensor, lengths: Tensor, *told: Tensor) -> Heard:
+        given = (signals[:, : int(lengths.max())], lengths, *told)
+        answers: Heard = self.network(*(side.to(self.device) for side in given))
         return answers
 
 

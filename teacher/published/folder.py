@@ -12,6 +12,9 @@ from distill.licences import UNKNOWN
 
 CONFIG, MODEL_CARD, INDEX = "config.json", "README.md", "model.safetensors.index.json"
 
+#: What is done to the samples of a backbone; the published teachers' own say what nobody trained with.
+PREPROCESSOR = "preprocessor_config.json"
+
 #: Where weights may be, the better first. A `.bin` is read as nothing but tensors.
 WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from distill.errors import DistillError
 from distill.progress import say
 from teacher.patience import in_time
-from teacher.published.folder import CONFIG, INDEX, MODEL_CARD, WEIGHTS, is_whole
+from teacher.published.folder import CONFIG, INDEX, MODEL_CARD, PREPROCESSOR, WEIGHTS, is_whole
 
 #: owner/name, and after an @ a branch, tag or commit.
 _ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
@@ -27,8 +28,10 @@ def is_hub_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None and not name.startswith(".")
 
 
-def fetch(hub_id: str) -> tuple[Path, str]:
+def fetch(hub_id: str, *, beside: Sequence[str] = ()) -> tuple[Path, str]:
     """The folder of a hub id's checkpoint and the commit it was resolved to; offline once it was downloaded.
+
+    beside: files that are wanted, too, where they are there.
 
     Raises:
         DistillError: it is not in the cache and the hub cannot be reached, or knows no such thing.
@@ -36,7 +39,7 @@ def fetch(hub_id: str) -> tuple[Path, str]:
     given = _ID.fullmatch(hub_id)
     assert given is not None, hub_id
     cached = _cached(given["repository"], given["revision"])
-    folder = cached or _downloaded(given["repository"], given["revision"])
+    folder = cached or _downloaded(given["repository"], given["revision"], beside)
     return folder, folder.name
 
 
@@ -50,11 +53,12 @@ def _cached(repository: str, revision: str | None) -> Path | None:
     return folder if is_whole(folder) else None  # an interrupted download leaves a part
 
 
-def _downloaded(repository: str, revision: str | None) -> Path:
+def _downloaded(repository: str, revision: str | None, beside: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     found = _resolved(repository, revision)  # first: what is recorded is a commit, and no hub is known at once
-    wanted = _wanted(repository, {entry.rfilename for entry in found.siblings or ()})
+    names = {entry.rfilename for entry in found.siblings or ()}
+    wanted = [*_wanted(repository, names), *(name for name in beside if name in names)]
     say(f"downloading {repository} at {found.sha} (once; it is kept for later)")
     try:
         return Path(snapshot_download(repository, revision=found.sha, allow_patterns=wanted))
@@ -88,4 +92,5 @@ def _wanted(repository: str, names: set[str]) -> list[str]:
     weights = next((name for name in WEIGHTS if name in names), None)
     if weights is None:
         raise DistillError(f"{repository}: has no weights to be read ({' or '.join(WEIGHTS)})")
-    return [CONFIG, MODEL_CARD, weights, *(["model-*.safetensors"] if weights == INDEX else [])]
+    beside = [name for name in (PREPROCESSOR,) if name in names]
+    return [CONFIG, MODEL_CARD, *beside, weights, *(["model-*.safetensors"] if weights == INDEX else [])]

@@ -20,10 +20,12 @@ VARIANCE_FLOOR = 1e-7
 
 @dataclass(frozen=True)
 class Heard:
-    """A network's answers. adv: [batch, 3] in the order of `AXES`; embedding: [batch, dimensions], what was pooled."""
+    """A network's answers. adv: [batch, 3] in the order of `AXES`; embedding: [batch, dimensions], what was pooled.
+    categories: [batch, categories], the probability of each, of networks that tell some apart."""
 
     adv: Tensor
     embedding: Tensor
+    categories: Tensor | None = None
 
 
 class TeacherNetwork(nn.Module, ABC):

@@ -366,3 +366,100 @@ def test_later_weights_win_where_scores_do_not_decide(scores):
         nn.init.constant_(state.average.module.head.bias, constant)
         loop._keep_best(state, {"arousal": score})
     assert state.best_weights["head.bias"].tolist() == [1.0] * 3
+
+
+# --- a batch by parts, a frozen part, an early end -------------------------------------------------------------------
+
+
+class Deep(PooledNetwork):
+    """Something frozen, something that learns, something left out at random."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.frozen = nn.Linear(2, 16).requires_grad_(False)
+        self.learned, self.dropout, self.head = nn.Linear(16, 8), nn.Dropout(dropout), nn.Linear(8, 3)
+
+    def pooled(self, pcm, lengths=None):
+        return self.dropout(torch.tanh(self.learned(torch.tanh(self.frozen(pcm[:, :2])))))
+
+
+def gradients(size: int | None, *, exact: bool = True, dropout: float = 0.0) -> tuple[float, torch.Tensor]:
+    model, batch = Deep(dropout).train(), next(iter(Drawn()(0)))
+    state = loop._fresh(model, Objective(ccc_loss), Schedule(epochs=1, minutes=None))
+    training = loop._Training(
+        state, Drawn(), Schedule(1, None), CPU, torch.float32, parts=loop.Parts(size, exact=exact)
+    )
+    torch.manual_seed(11)
+    value = training._taught(batch)
+    return value, torch.cat([x.grad.flatten() for x in model.parameters() if x.grad is not None])
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_by_parts_a_batch_has_the_loss_and_the_gradients_of_the_whole(size):
+    value, found = gradients(size)
+    whole, expected = gradients(None)
+    assert value == pytest.approx(whole, abs=1e-6)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_what_is_left_out_at_random_is_the_same_in_both_passes():
+    """As if the parts had been heard once and all that is between had been kept."""
+    value, found = gradients(3, dropout=0.5)
+    model, batch = Deep(0.5).train(), next(iter(Drawn()(0)))
+    torch.manual_seed(11)
+    answers = torch.cat([model(part.pcm, part.lengths) for part in batch.parts(3)])
+    loss = ccc_loss(answers, batch.target)
+    loss.backward()
+    assert value == pytest.approx(loss.item(), abs=1e-6)
+    expected = torch.cat([x.grad.flatten() for x in model.parameters() if x.grad is not None])
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_a_loss_of_each_part_is_another_loss():
+    value, _ = gradients(4, exact=False)
+    batch = next(iter(Drawn()(0)))
+    each = [ccc_loss(Deep()(part.pcm), part.target).item() for part in batch.parts(4)]
+    sizes = [len(part.lengths) for part in batch.parts(4)]
+    assert value == pytest.approx(np.average(each, weights=sizes), abs=1e-6)
+    assert abs(value - gradients(None)[0]) > 1e-3
+
+
+def deep(folder, *, log=lambda _: None, epochs=4, patience=None, score=loop.concordance):
+    schedule = Schedule(epochs=epochs, minutes=None, learning_rate=0.05, patience=patience)
+    torch.manual_seed(0)
+    return fit(
+        Deep(dropout=0.3), Drawn(), lambda: Drawn()(999), folder=folder, device=CPU, log=log,
+        objective=Objective(ccc_loss), schedule=schedule, parts=loop.Parts(3), score=score,
+    )  # fmt: skip
+
+
+def test_what_is_frozen_stays_to_the_bit_and_is_not_saved(tmp_path):
+    weights = deep(tmp_path)
+    assert torch.equal(weights["frozen.weight"], Deep().frozen.weight)
+    assert not torch.equal(weights["learned.weight"], Deep().learned.weight)
+    saved = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    for held in (saved["model"], saved["average"], saved["best_weights"]):
+        assert held and not any("frozen" in name for name in held)
+
+
+def test_a_network_with_a_frozen_part_goes_on_to_the_bit(tmp_path):
+    def die(line):
+        if line["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    undisturbed = deep(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        deep(tmp_path / "b", log=die)
+    resumed = deep(tmp_path / "b")
+    assert all(torch.equal(value, resumed[name]) for name, value in undisturbed.items())
+    assert [line["loss"] for line in lines(tmp_path / "a")] == [line["loss"] for line in lines(tmp_path / "b")]
+
+
+def test_it_ends_when_it_has_not_become_better_for_long_enough(tmp_path):
+    scores = iter([0.1, 0.5, 0.4, 0.5, 0.9, 0.9, 0.9])
+    deep(tmp_path, epochs=7, patience=2, score=lambda predicted, target: {"uar": {"category": next(scores)}})
+    told = lines(tmp_path)
+    assert [line["uar"]["category"] for line in told] == [0.1, 0.5, 0.4, 0.5]  # as good is no better
+    deep(tmp_path, epochs=7, patience=2)  # called again it is still over
+    assert len(lines(tmp_path)) == 4

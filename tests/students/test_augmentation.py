@@ -9,9 +9,9 @@ import pytest
 
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
+from distill.learning.clips import Clips
 from distill.perturb import Surroundings, level
 from students.augmentation import SHARES, Augmentation, VoiceChanger, surrounded
-from students.clips import Clips
 
 #: Nothing at all.
 NOTHING = replace(Augmentation().with_shares(dict.fromkeys(SHARES, 0.0)), gain_db=(0.0, 0.0))

@@ -14,11 +14,11 @@ import torch
 from distill import runs
 from distill.annotation import AXES
 from distill.errors import Refused
+from distill.learning.clips import Clips
 from distill.learning.loop import answers
 from students import catalogue, finishing
 from students.batches import clean_batches
 from students.calibration import calibrate
-from students.clips import Clips
 from students.loading import load
 from students.training import train_student
 from tests.students.test_hints import QUICK

@@ -15,11 +15,11 @@ from distill import runs, table
 from distill.annotation import Annotation
 from distill.errors import DistillError, Refused
 from distill.learning import loop
+from distill.learning.clips import Clips
 from distill.perturb import surroundings
 from students import catalogue, hints
 from students.augmentation import Augmentation
 from students.batches import TrainingBatches
-from students.clips import Clips
 from students.hints import embeddings_of, objective_of, weight_of_embedding
 from students.training import train_student
 from tests.students.test_online import Level, labelled_by

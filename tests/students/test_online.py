@@ -15,10 +15,10 @@ import torch
 from distill.annotation import AXES, Annotation, TeacherCard
 from distill.audio import Span, digest, read
 from distill.errors import DistillError
+from distill.learning.clips import Clips, Example, cache
 from distill.perturb import surroundings
 from students.augmentation import ONLINE, Augmentation
 from students.batches import TrainingBatches, annotated
-from students.clips import Clips, Example, cache
 from students.training import train_student
 from teacher.catalogue import open_teacher
 from tests.teacher.test_onnx_teacher import HEAD, write
@@ -46,7 +46,7 @@ def measured(clip: np.ndarray) -> tuple[float, float, float]:
 def clips(make_labels: Any, tmp_path: Path) -> Clips:
     make_labels(tmp_path)
     chosen = [_example(path) for path in sorted((tmp_path / "audio").iterdir())]
-    return cache(chosen, tmp_path / "run" / "cache")[0]
+    return cache(chosen, tmp_path / "run" / "cache", shortest=0.25)[0]
 
 
 def _example(path: Path) -> Example:

@@ -15,10 +15,10 @@ import torch
 from distill.annotation import Annotation
 from distill.errors import DistillError
 from distill.learning import loop
+from distill.learning.clips import Clips
 from distill.perturb import surroundings
 from students.augmentation import ONLINE
 from students.batches import TrainingBatches
-from students.clips import Clips
 from students.passes import KeptPasses
 from students.training import train_student
 from tests.students.test_hints import QUICK, Telling, clips

@@ -11,8 +11,8 @@ import soundfile
 
 from distill.audio import SAMPLING_RATE, Span, digest, read
 from distill.errors import DistillError
+from distill.learning.clips import Clips, Example
 from students import split
-from students.clips import Clips, Example
 from students.split import TRAVELLING, Split, decode_split, travelling, write_split
 
 

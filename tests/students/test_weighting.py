@@ -12,11 +12,11 @@ import torch
 
 from distill import runs, table
 from distill.errors import DistillError
+from distill.learning.clips import Clips
 from distill.learning.loss import LOSSES, mse_loss
 from distill.perturb import surroundings
 from students.augmentation import Augmentation
 from students.batches import TrainingBatches
-from students.clips import Clips
 from students.configuration import resolved
 from students.lessons import Lessons
 from students.training import train_student

@@ -14,7 +14,7 @@ import pytest
 
 from distill import table
 from distill.errors import Refused
-from students.clips import _signal_or_reason, examples
+from distill.learning.clips import _signal_or_reason, examples
 from teacher.labelling import label
 from tests.distill.test_tars import packed, sound
 
@@ -46,7 +46,7 @@ def test_tars_become_a_table_and_are_read_again_for_training(shards: Path, tmp_p
     assert read.column("file")[:2] == ["s-0.tar/0-0.flac", "s-0.tar/0-1.flac"]
     assert read.column("speaker") == [str(n) for n in range(3) for _ in range(4)] and read.root == shards.resolve()
     for example in examples(read, None, [""] * len(read)):
-        assert not isinstance(_signal_or_reason(example), str)
+        assert not isinstance(_signal_or_reason(example, 0.25), str)
     assert label(source, output=tmp_path / "labels", teacher="taught", jobs=1)["skipped"] == 12
     assert len(quick.heard) == 10
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,6 @@ from distill.files import check_disk, whole
 from distill.progress import Progress, say
 from distill.sources.manifest import Failure, write_failures
 from distill.table import LabelTable
-from students.network import SHORTEST_SECONDS
 
 #: Full scale of 16-bit audio.
 _FULL_SCALE = 32_000
@@ -27,14 +27,15 @@ _PCM, _KEPT = "pcm.s16", "kept.npz"
 
 @dataclass(frozen=True)
 class Example:
-    """A labelled segment that training may use. group: what is never torn apart when clips are held out.
+    """A labelled segment that training may use. adv: float32 [3], behind it whatever else is to be learned.
+    sha256: of the decoded audio, None where nobody has said. group: what is never torn apart when clips are held out.
     weight: how much each axis counts, float32 [3]; None: as much as that of any other.
     embedding: the teacher's, float16 [dimensions]; None: training does without."""
 
     root: Path
     file: str
     span: Span
-    sha256: str
+    sha256: str | None
     adv: np.ndarray
     group: str
     weight: np.ndarray | None = None
@@ -108,16 +109,17 @@ def examples(
     ]
 
 
-def cache(chosen: Sequence[Example], folder: Path) -> tuple[Clips, list[Example]]:
+def cache(chosen: Sequence[Example], folder: Path, *, shortest: float) -> tuple[Clips, list[Example]]:
     """Decode all examples once into `folder`; returns the clips and the examples that could be read, in one order.
 
-    What cannot be read, or is no longer the audio that was labelled, is named in `folder`/../left_out.csv.
+    shortest: seconds; what is shorter, cannot be read or is no longer the audio that was labelled is named in
+    `folder`/../left_out.csv.
 
     Raises:
         DistillError: nothing can be read, or the disk is too small.
     """
     check_disk(folder, bytes_needed=2 * int(sum(example.span.seconds for example in chosen) * SAMPLING_RATE * 1.02))
-    kept, lengths, peaks, left_out = _write(chosen, folder / _PCM)
+    kept, lengths, peaks, left_out = _write(chosen, folder / _PCM, shortest)
     if not kept:
         raise DistillError(
             f"none of the {len(chosen)} labelled clips can be read ({left_out[0].file}: {left_out[0].reason})"
@@ -163,11 +165,11 @@ class _Written(NamedTuple):
     left_out: list[Failure]
 
 
-def _write(chosen: Sequence[Example], path: Path) -> _Written:
+def _write(chosen: Sequence[Example], path: Path, shortest: float) -> _Written:
     """Decode the examples into one file, one behind the other."""
     written = _Written([], [], [], [])
     with whole(path) as beside, beside.open("wb") as handle, Progress("decoding", len(chosen), "segments") as progress:
-        for place, (example, signal) in enumerate(_decoded(chosen)):
+        for place, (example, signal) in enumerate(_decoded(chosen, shortest)):
             if isinstance(signal, str):
                 written.left_out.append(Failure(example.file, signal, example.span.start, example.span.end))
             else:
@@ -186,18 +188,19 @@ def _rows(given: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return np.stack(known) if len(known) == len(given) else None
 
 
-def _decoded(chosen: Sequence[Example]) -> Iterator[tuple[Example, np.ndarray | str]]:
+def _decoded(chosen: Sequence[Example], shortest: float) -> Iterator[tuple[Example, np.ndarray | str]]:
     """Each example with its signal, or with the reason why there is none; in order, decoded by threads."""
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(chosen), 256):  # blocks, so that memory stays bounded
             block = chosen[start : start + 256]
-            yield from zip(block, pool.map(_signal_or_reason, block), strict=True)
+            yield from zip(block, pool.map(partial(_signal_or_reason, shortest=shortest), block), strict=True)
 
 
-def _signal_or_reason(example: Example) -> np.ndarray | str:
+def _signal_or_reason(example: Example, shortest: float) -> np.ndarray | str:
     try:
         signal = read(example.root / example.file, example.span)
-        reject_unusable(signal, SHORTEST_SECONDS)
+        reject_unusable(signal, shortest)
     except AudioError as error:
         return str(error)
-    return signal if digest(signal) == example.sha256 else "is not the audio that was labelled"
+    same = example.sha256 is None or digest(signal) == example.sha256
+    return signal if same else "is not the audio that was labelled"
