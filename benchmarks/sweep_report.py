@@ -24,7 +24,7 @@ RECORD = "sweep.json"
 ASSUMED = (
     "Estimates, not measurements, of an engine that streams in integers and keeps no clip: weights at the bits of the "
     "int8 export, three rows of what each 3 x 3 layer takes, the pooling's running sums, one frame of the front-end. "
-    "Its own code and stack come on top (docs/sweep.md)."
+    "What an engine takes on top, code and stack among it, is told for the one of distill export --c in docs/sweep.md."
 )
 
 
