@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 from benchmarks.charts import LEFT, WIDTH, size_tick
@@ -73,6 +73,12 @@ def fronts(members: Sequence[Record]) -> dict[str, dict[str, dict[str, list[str]
     }
 
 
+#: In px: a place; from one to another; left, top, right and lower edge.
+_At = tuple[float, float]
+_Line = tuple[_At, _At]
+_Box = tuple[float, float, float, float]
+
+
 class _Point(NamedTuple):
     """A member in a panel: its cost, and its CCC as {n, mean, low, high, values, interval}."""
 
@@ -108,7 +114,7 @@ def picture(record: Record, truth: str, against: Against) -> str | None:
     panels = {axis: points for axis, points in panels.items() if points}
     if not panels:
         return None
-    cost = plots.fitting([point.cost for points in panels.values() for point in points], LEFT, WIDTH - 8)
+    cost = plots.fitting([point.cost for points in panels.values() for point in points], LEFT, WIDTH - 20)
     body, top = _keys(), 28.0
     for place, (axis, points) in enumerate(panels.items()):
         above = top + place * (_PANEL + _ABOVE + _BELOW) + _ABOVE
@@ -136,7 +142,7 @@ def _ccc_scale(points: Sequence[_Point], start: float, stop: float) -> Scale:
 
 
 def _ends(found: Record) -> list[float]:
-    """Of the interval; few clips have none."""
+    """Of the interval, the lower first; few clips have none."""
     return [end for end in (found["interval"]["low"], found["interval"]["high"]) if end is not None]
 
 
@@ -146,17 +152,19 @@ def _panel(
     at = {point.name: (frame.x(point.cost), frame.y(point.ccc)) for point in points}
     marks = plots.vertical_axis(frame, hundredths, f"CCC, {axis}")
     marks += plots.horizontal_axis(frame, against.tick, against.title if last else "")
-    marks.append(plots.curve(_ON, list(_stairs([at[name] for name in front], frame.x.stop))))
+    stairs = list(_stairs([at[name] for name in front], frame.x.stop))
+    marks.append(plots.curve(_ON, stairs))
     ordered = sorted(points, key=lambda point: point.name in front)  # those on the front are drawn over the others
     for point in ordered:
         marks += _whisker(frame, point, point.name in front)
     for point in ordered:
         tip = f"{point.name}: {against.tick(point.cost)}, CCC {interval(point.found)}"
         marks.append(plots.mark(_ON if point.name in front else _OFF, *at[point.name], tip))
-    return [*marks, *_names(frame, at, front)]
+    lines = [*pairwise(stairs), *(_ends_at(frame, point) for point in points if _ends(point.found))]
+    return [*marks, *_names(frame, at, front, lines)]
 
 
-def _stairs(corners: Sequence[tuple[float, float]], end: float) -> Iterator[tuple[float, float]]:
+def _stairs(corners: Sequence[_At], end: float) -> Iterator[_At]:
     """Along the front: what is the best that can be had for so much."""
     for place, (x, y) in enumerate(corners):
         if place:
@@ -167,23 +175,31 @@ def _stairs(corners: Sequence[tuple[float, float]], end: float) -> Iterator[tupl
 
 
 def _whisker(frame: Frame, point: _Point, on: bool) -> list[str]:
-    ends = _ends(point.found)
-    if len(ends) < 2:
+    if not _ends(point.found):
         return []
-    drawn = plots.whisker(_ON if on else _OFF, frame.x(point.cost), *map(frame.y, ends))
+    (x, low), (_, high) = _ends_at(frame, point)
+    drawn = plots.whisker(_ON if on else _OFF, x, low, high)
     return [drawn if on else plots.tag("g", drawn, class_="faint")]
 
 
-#: Where a name may stand: from its mark to the near end of its base line (px), on either side.
-_UP, _DOWN = (-8.0, 4.0, 16.0, -22.0, 30.0, -36.0, 44.0), (4.0, 16.0, -8.0, 30.0, -22.0, 44.0, -36.0)
+def _ends_at(frame: Frame, point: _Point) -> _Line:
+    """Both ends of a whisker, the lower first."""
+    low, high = (frame.y(end) for end in _ends(point.found))
+    x = frame.x(point.cost)
+    return (x, low), (x, high)
 
-#: Width of a character of names (px).
-_PLAIN, _BOLD = 6.2, 7.2
+
+#: Where a name may stand: from its mark to the near end of its base line (px), on either side.
+_UP = (-8.0, -20.0, 4.0, 16.0, -32.0, 30.0, -44.0, 44.0)
+_DOWN = (4.0, 16.0, -8.0, 28.0, -20.0, 40.0, -32.0, 52.0, -44.0)
+
+#: Width of a character of names, and of the room beside a line (px).
+_PLAIN, _BOLD, _BESIDE = 7.0, 7.8, 2.0
 
 _SIDES = ((10.0, "start"), (-10.0, "end"))
 
 #: What a step away along `_UP` or `_DOWN` costs, in square pixels that are covered.
-_AWAY = 12.0
+_AWAY = 60.0
 
 
 class _Spot(NamedTuple):
@@ -195,9 +211,10 @@ class _Spot(NamedTuple):
     away: int
 
 
-def _names(frame: Frame, at: dict[str, tuple[float, float]], front: Sequence[str]) -> list[str]:
-    """A name beside every mark, each where it covers least of the marks and of the names before it."""
-    taken = [(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in at.values()]
+def _names(frame: Frame, at: dict[str, _At], front: Sequence[str], lines: Sequence[_Line]) -> list[str]:
+    """A name beside every mark, each where it covers least of the marks, of the lines and of the names before it."""
+    taken = [_around(place, place, _MARK) for place in at.values()]
+    taken += [_around(*line, _BESIDE) for line in lines]
     marks = []
     for name in sorted(at, key=lambda name: name not in front):
         on = name in front
@@ -215,7 +232,9 @@ def _spots(x: float, y: float, *, on: bool) -> list[_Spot]:
     return [_Spot(x + right, y + down, anchor, away) for (away, down), (right, anchor) in ways]
 
 
-_Box = tuple[float, float, float, float]
+def _around(one: _At, other: _At, room: float) -> _Box:
+    (x, y), (right, down) = one, other
+    return min(x, right) - room, min(y, down) - room, max(x, right) + room, max(y, down) + room
 
 
 def _box(spot: _Spot, wide: float) -> _Box:
@@ -225,7 +244,7 @@ def _box(spot: _Spot, wide: float) -> _Box:
 
 def _covered(box: _Box, taken: Sequence[_Box], frame: Frame) -> float:
     """Square pixels that are taken already, or lie outside the frame."""
-    inside = _shared(box, (frame.x.start, frame.y.stop - 8, frame.x.stop + 8, frame.y.start))
+    inside = _shared(box, (frame.x.start, frame.y.stop - 8, frame.x.stop, frame.y.start))
     outside = (box[2] - box[0]) * (box[3] - box[1]) - inside
     return outside + sum(_shared(box, other) for other in taken)
 

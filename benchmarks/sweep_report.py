@@ -24,7 +24,7 @@ RECORD = "sweep.json"
 ASSUMED = (
     "Estimates, not measurements, of an engine that streams in integers and keeps no clip: weights at the bits of the "
     "int8 export, three rows of what each 3 x 3 layer takes, the pooling's running sums, one frame of the front-end. "
-    "Its own code and stack come on top (docs/sweep.md)."
+    "What an engine takes on top, code and stack among it, is told for the one of distill export --c in docs/sweep.md."
 )
 
 
@@ -69,7 +69,7 @@ def sections(record: Record) -> list[Section]:
     return [
         _glance(record),
         *(_against(record, truth, against) for truth in _truths(record) for against in AGAINST),
-        *(_agreement(record, truth) for truth in _truths(record)),
+        *(section(record, truth) for truth in _truths(record) for section in (_agreement, _differences)),
         _makes(record),
         _estimates(record),
         *([_failed(record)] if record["failed"] else []),
@@ -96,7 +96,7 @@ def _title(record: Record) -> str:
 def _where(record: Record) -> str:
     seeds = "one seed" if record["seeds"] == 1 else f"{record['seeds']} seeds"
     epochs = record["recipe"]["train-student"].get("epochs")
-    passes = f", {epochs} passes over the same clips" if epochs else ""
+    passes = f", {'one pass' if epochs == 1 else f'{epochs} passes'} over the same clips" if epochs else ""
     return (
         f"{record['recipe']['file']}: every member trained alike ({seeds}{passes}). A point is on the front where no "
         "other member agrees as well for less. Flash and memory are estimates, told without a device."
@@ -129,6 +129,17 @@ def _agreement(record: Record, truth: str) -> Section:
     rows = [(member["name"], *(_told(member, truth, axis) for axis in axes), significant(_minutes(member)))
             for member in record["members"]]  # fmt: skip
     return Section(f"Agreement with {truth}", note, None, Table(("member", *axes, "training, min"), rows))
+
+
+def _differences(record: Record, truth: str) -> Section:
+    first, *others = record["members"]
+    axes = axes_of(record, truth)
+    note = (
+        f"CCC less that of {first['name']}, and its 95 % interval, paired: the same clips are drawn for both. It tells "
+        "members apart whose own intervals overlap."
+    )
+    rows = [(member["name"], *(_difference(member, truth, axis) for axis in axes)) for member in others]
+    return Section(f"Against {first['name']}, with {truth}", note, None, Table(("member", *axes), rows))
 
 
 def _makes(record: Record) -> Section:
@@ -186,6 +197,13 @@ def _told(member: Record, truth: str, axis: str) -> str:
         return NOTHING
     seeds = f"; {hundredths(found['low'])} to {hundredths(found['high'])}" if len(found["values"]) > 1 else ""
     return interval(found) + seeds
+
+
+def _difference(member: Record, truth: str, axis: str) -> str:
+    found = member["difference"].get(truth, {}).get(axis)
+    if found is None or found["low"] is None:
+        return NOTHING
+    return f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
 
 
 def _minutes(member: Record) -> float | None:
