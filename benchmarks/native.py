@@ -59,7 +59,8 @@ def native(student: Student) -> Iterator[Native]:
     with tempfile.TemporaryDirectory(prefix="native-") as made:
         sources = Path(made) / folder.name
         shutil.copytree(folder, sources)
-        engine = Native(student, compiled(sources, flags=FOR_THIS_HOST), sources / "student.so")
+        answering = compiled(sources, flags=FOR_THIS_HOST)
+        engine = Native(student, answering, next(sources.glob("*.so")))
         _check_answer(engine, student, folder)
         yield engine
 

@@ -14,14 +14,14 @@ TOLD = (ROOT / "docs" / "benchmarking.md").read_text()
 
 
 def test_what_is_recorded_is_still_so(arm):
-    """One layout on one core, a shorter clip: within a tenth."""
+    """One layout on one core: within a twentieth, for compilers differ a little."""
     pytest.importorskip("torch")
     from benchmarks.emulated.layouts import benchmark_engine
 
-    found = benchmark_engine(layouts=["wav2small-lite"], cores=["cortex-m4"], seconds=1)["wav2small-lite"]["cortex-m4"]
+    found = benchmark_engine(layouts=["wav2small-lite"], cores=["cortex-m4"])["wav2small-lite"]["cortex-m4"]
     recorded = ENGINE["wav2small-lite"]["cortex-m4"]
     for key in ("instructions_per_second", "flash_bytes", "ram_bytes"):
-        assert found[key] == pytest.approx(recorded[key], rel=0.1), key
+        assert found[key] == pytest.approx(recorded[key], rel=0.05), key
 
 
 @pytest.mark.parametrize(("core", "millions"), [("cortex-m3", 220), ("cortex-m4", 130), ("cortex-m55", 32)])

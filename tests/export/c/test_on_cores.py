@@ -31,7 +31,7 @@ def heard(clips):
     return np.concatenate([clips[3][:3200], square, np.zeros(1500), np.full(1300, 20000)]).astype(np.int16)
 
 
-@pytest.mark.parametrize("arch", ["wav2small", "wav2small-lite", "wav2small-17k"])
+@pytest.mark.parametrize("arch", ["wav2small", "wav2small-lite", "wav2small-17k", "wav2small-stream"])
 def test_every_core_answers_as_this_machine_does_to_the_last_bit(written, heard, arch, tmp_path):
     folder = written(arch).folder
     expected = compiled(shutil.copytree(folder, tmp_path / "here"), flags=("-DSTUDENT_PORTABLE",)).hear([heard])
@@ -39,10 +39,10 @@ def test_every_core_answers_as_this_machine_does_to_the_last_bit(written, heard,
     assert found == dict.fromkeys(CORES, expected.tolist())
 
 
-@pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("flags", [("-O2",), ("-O0",), ("-Os", "-DSTUDENT_MAX_SECONDS=1")])
-def test_compiles_without_a_warning(written, core, flags, tmp_path):
-    command = [tool("arm-none-eabi-gcc"), *COMMON, *CORES[core].flags, *STRICT, *flags]
-    for arch in ("wav2small", "wav2small-17k"):
-        source = written(arch).folder / "student.c"
-        subprocess.run([*command, "-c", str(source), "-o", str(tmp_path / "student.o")], check=True)
+@pytest.mark.parametrize("arch", ["wav2small", "wav2small-17k"])
+def test_the_vectors_of_helium_compile_without_a_warning(written, arch, flags, tmp_path):
+    command = [tool("arm-none-eabi-gcc"), *COMMON, *CORES["cortex-m55"].flags, *STRICT, *flags]
+    subprocess.run(
+        [*command, "-c", str(written(arch).folder / "student.c"), "-o", str(tmp_path / "student.o")], check=True
+    )
