@@ -96,6 +96,20 @@ def test_the_table_holds_the_measured_agreement(row: str, name: str) -> None:
     assert f"| {row} | {cells} |" in README
 
 
+def test_what_the_engine_takes_is_what_was_counted() -> None:
+    counted = json.loads((REPO / "benchmarks" / "emulated" / "engine.json").read_text())
+    rows = re.findall(r"^\| `(\S+)` \| (cortex-\S+) \| (.*) \|$", README, re.MULTILINE)
+    assert len(rows) >= 6
+    for layout, core, cells in rows:
+        device = counted[layout][core]
+        cycles = device["cycles_per_second"]
+        between = f"{cycles['low'] / 1e6:.1f} to {cycles['high'] / 1e6:.1f}" if cycles else ""
+        taken = [f"{device['instructions_per_second'] / 1e6:.1f}", between]
+        assert [cell.strip() for cell in cells.split("|")] == [
+            *taken, f"{device['flash_bytes']:,}", f"{device['ram_bytes']:,}",
+        ]  # fmt: skip
+
+
 def test_sizes_and_counts_are_those_of_the_results() -> None:
     for name in ("wav2small", "wav2small-int8"):
         assert f"{json.loads((STUDENTS / f'{name}.json').read_text())['bytes']:,} bytes" in README
