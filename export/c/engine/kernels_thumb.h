@@ -231,6 +231,33 @@ STUDENT_ASSEMBLY("student_attend", STUDENT_FUNCTION(student_attend)
     "stmia r2, {r4-r7}\n"
     "pop {r4-r11, pc}\n");
 #endif
+
+#elif defined(__ARM_FEATURE_DSP)
+#define KERNEL_ATTEND_ROW
+#define attend_row(words, tokens, to) attend_pairs(words, (tokens)->x, (to)->values, (to)->scores)
+
+/* Weights of 8 bits: bytes 0 and 2 of a word, then 1 and 3. */
+static void attend_pairs(const uint32_t (*words)[2], const int16_t (*x)[2][2], int32_t values[2], int32_t scores[2])
+{
+    int32_t value_a = 0, value_b = 0, score_a = 0, score_b = 0;
+    for (unsigned word = 0; word < TOKEN_WORDS; word++, x += 2) {
+        uint32_t lin = words[word][0], sof = words[word][1];
+        for (unsigned pair = 0; pair < 2; pair++) {
+            int16x2_t a = (int16x2_t)word_at(x[pair][0]), b = (int16x2_t)word_at(x[pair][1]);
+            int16x2_t of_lin = __sxtb16((int8x4_t)lin), of_sof = __sxtb16((int8x4_t)sof);
+            value_a = __smlad(of_lin, a, value_a);
+            value_b = __smlad(of_lin, b, value_b);
+            score_a = __smlad(of_sof, a, score_a);
+            score_b = __smlad(of_sof, b, score_b);
+            lin = lin >> 8 | lin << 24;
+            sof = sof >> 8 | sof << 24;
+        }
+    }
+    values[0] = value_a;
+    values[1] = value_b;
+    scores[0] = score_a;
+    scores[1] = score_b;
+}
 #endif
 
 #endif

@@ -52,8 +52,14 @@ def clips() -> list[np.ndarray]:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory, clips: list[np.ndarray]) -> Callable[..., Written]:
-    """written(arch, untaught=()): a student of that layout in C; not to be changed."""
-    return functools.cache(lambda arch, untaught=(): _write(tmp_path_factory.mktemp(arch), arch, clips, untaught))
+    """written(arch, untaught=(), attention=None): a student of that layout in C, lin and sof of so many bits; not to be
+    changed."""
+
+    @functools.cache
+    def write(arch: str, untaught: tuple[int, ...] = (), attention: tuple[int, int] | None = None) -> Written:
+        return _write(tmp_path_factory.mktemp(arch), arch, clips, untaught, attention)
+
+    return write
 
 
 @pytest.fixture(scope="session")
@@ -82,13 +88,16 @@ def program(written: Callable[..., Written], cc: str, tmp_path_factory: pytest.T
     return made
 
 
-def _write(folder: Path, arch: str, clips: list[np.ndarray], untaught: tuple[int, ...]) -> Written:
+def _write(
+    folder: Path, arch: str, clips: list[np.ndarray], untaught: tuple[int, ...], attention: tuple[int, int] | None
+) -> Written:
     torch.manual_seed(7)
     student = build(arch)
     signals = [clip / np.float32(32768) for clip in clips]
     _settle(student, signals[3])
     student.eval()
-    network = QuantisedVgg(student, usual_bits(student), observe(student, signals[:10])).eval()
+    bits = usual_bits(student) | ({} if attention is None else dict(zip(("lin", "sof"), attention, strict=True)))
+    network = QuantisedVgg(student, bits, observe(student, signals[:10])).eval()
     lacking = np.zeros(3, np.float32)
     lacking[list(untaught)] = np.nan
     for name, text in sources(describe(network, lacking)).items():

@@ -61,6 +61,14 @@ def test_it_answers_as_the_onnx_file_does(engine, written, clips, arch):
     assert min(ccc(found[:, axis], expected[:, axis]) for axis in range(3)) > LIMITS["c"].ccc
 
 
+@pytest.mark.parametrize("bits", [(8, 8), (2, 2), (8, 4)])
+def test_lin_and_sof_of_other_bits(written, clips, cc, bits):
+    made = written("wav2small-lite", attention=bits)
+    for engine in (compiled(made.folder), compiled(made.folder, flags=("-DSTUDENT_PORTABLE",))):
+        found = np.stack([as_float(engine.hear([clip])) for clip in clips[:6]])
+        assert np.abs(found - np.stack([heard_by(made.onnx, clip) for clip in clips[:6]])).max() < LIMITS["c"].max_abs
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 def test_how_a_clip_is_cut_changes_nothing(engine, clips, arch):
     clip, rng = np.concatenate(clips[:3]), np.random.default_rng(1)

@@ -54,7 +54,7 @@ def test_two_hundred_clips_answer_as_the_onnx_file_does(engine, written, recordi
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_ten_million_pushes(program, clips, tmp_path):
-    """Random pieces of random contents, again and again, under the sanitizers: the same answers every time. The portable
+    """Random pieces of random contents, again and again, under the sanitizers: the same answers every time. The plain C
     kernels, which every target's are compared with, of the layout that hears fastest and of that which streams."""
     rng, pushed = np.random.default_rng(0), 0
     contents = [*EXTREMES.values(), *clips, *(rng.integers(-level, level, 16_000) for level in (2, 300, 32_768))]
