@@ -44,12 +44,20 @@ def compiled(folder: Path, *, flags: Sequence[str] = (_NATIVE,)) -> Engine:
     found, library = compiler(), folder / f"student-{secrets.token_hex(4)}.so"
     if found is None:
         raise DistillError("no C compiler here: install gcc or clang, or name one by CC")
-    command = [found, *FLAGS, *flags, str(folder / "student.c"), "-o", str(library)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if "error" in line), "it says nothing")
-        raise DistillError(f"{folder / 'student.c'}: does not compile: {said}")
+    said = _compile(found, [*FLAGS, *flags], folder, library)
+    if said and _NATIVE in flags:  # not every compiler knows it
+        said = _compile(found, [*FLAGS, *(flag for flag in flags if flag != _NATIVE)], folder, library)
+    if said:
+        first = next((line for line in said.splitlines() if "error" in line), "it says nothing")
+        raise DistillError(f"{folder / 'student.c'}: does not compile: {first}")
     return Engine(library)
+
+
+def _compile(compiler: str, flags: Sequence[str], folder: Path, library: Path) -> str:
+    """What the compiler says where it refuses, else nothing."""
+    command = [compiler, *flags, str(folder / "student.c"), "-o", str(library)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    return (done.stderr or "it says nothing") if done.returncode else ""
 
 
 class Engine:

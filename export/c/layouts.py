@@ -42,9 +42,15 @@ def first_columns(levels: np.ndarray) -> np.ndarray:
     return np.asarray(np.pad(levels[:, 0].transpose(0, 2, 1).reshape(len(levels), -1), ((0, 0), (0, 7))))
 
 
-def first_rows(levels: np.ndarray) -> np.ndarray:
-    """The first convolution's [13, 1, 3, 3], a zero behind every three bands: int64 [13, 12]."""
-    return np.asarray(np.pad(levels[:, 0], ((0, 0), (0, 0), (0, 1))).reshape(len(levels), -1))
+def first_pairs(levels: np.ndarray) -> np.ndarray:
+    """The first convolution's [13, 1, 3, 3]: the outer two bands of each time, then the middle ones, and a zero: int64
+    [13, 10].
+
+    >>> first_pairs(np.arange(9).reshape(1, 1, 3, 3))[0].tolist()
+    [0, 2, 3, 5, 6, 8, 1, 4, 7, 0]
+    """
+    outer = levels[:, 0, :, [0, 2]].transpose(1, 2, 0).reshape(len(levels), -1)
+    return np.concatenate([outer, levels[:, 0, :, 1], np.zeros((len(levels), 1), np.int64)], 1)
 
 
 def quarter_scales(convolutions: Sequence[Convolution]) -> np.ndarray:

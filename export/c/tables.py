@@ -36,7 +36,7 @@ def exp2_table() -> np.ndarray:
 def hann(n_fft: int) -> np.ndarray:
     """The periodic window, which takes samples of 30 bits down to 30 - log2 n: int64 [n_fft].
 
-    >>> hann(64).max() == 2 ** (30 - 6 + 2)
+    >>> int(hann(64).max()) == 2 ** (30 - 6 + 2)
     True
     """
     bits = 30 - (n_fft.bit_length() - 1)

@@ -125,7 +125,7 @@ def _first(student: Description) -> list[str]:
         "#if defined(STUDENT_SIGNED_LEVELS)",
         table("int8_t", "FIRST_WEIGHTS", layouts.first_columns(levels), "3 bands of 3 times"),
         "#else",
-        table("int16_t", "FIRST_WEIGHTS", layouts.first_rows(levels), "3 times of 3 bands"),
+        table("int16_t", "FIRST_WEIGHTS", layouts.first_pairs(levels), "outer bands of 3 times, middle ones"),
         "#endif",
     ]
 

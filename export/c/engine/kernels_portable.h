@@ -52,9 +52,9 @@ static void kernel_first(const uint8_t *mel, uint8_t *out, unsigned at)
             int32_t c0 = third[0], c1 = third[1], c2 = third[2];
             for (unsigned channel = 0; channel < CHANNELS; channel++) {
                 const int16_t *w = FIRST_WEIGHTS[channel];
-                int32_t sum = FIRST_BIAS[channel] + a0 * w[0] + a1 * w[1] + a2 * w[2];
-                sum += b0 * w[4] + b1 * w[5] + b2 * w[6];
-                sum += c0 * w[8] + c1 * w[9] + c2 * w[10];
+                int32_t sum = FIRST_BIAS[channel] + a0 * w[0] + a1 * w[6] + a2 * w[1];
+                sum += b0 * w[2] + b1 * w[7] + b2 * w[3];
+                sum += c0 * w[4] + c1 * w[8] + c2 * w[5];
                 to[channel] = requantised(sum, FIRST_SCALE[channel]);
             }
         }

@@ -39,6 +39,45 @@ static inline uint32_t word_at(const void *bytes)
 static inline int16x2_t even_bytes(uint32_t word) { return (int16x2_t)__uxtb16(word); }
 static inline int16x2_t odd_bytes(uint32_t word) { return (int16x2_t)__uxtb16(word >> 8 | word << 24); }
 
+#if STUDENT_BANDS % 2 == 0
+#define KERNEL_FIRST
+/* The first convolution, of two bands at a time: four bytes of three rows serve both. See kernels_portable.h. */
+static void kernel_first(const uint8_t *mel, uint8_t *out, unsigned at)
+{
+    for (unsigned row = 0; row < STUDENT_ROWS; row++) {
+        const uint8_t *in = mel + row * STUDENT_MEL_ROW;
+        uint8_t *to = out + (at + row) * STUDENT_BANDS * STUDENT_LANES;
+        for (unsigned band = 0; band < STUDENT_BANDS; band += 2, in += 2, to += STUDENT_LANES) {
+            uint32_t x = word_at(in), y = word_at(in + STUDENT_MEL_ROW), z = word_at(in + 2 * STUDENT_MEL_ROW);
+            int16x2_t x0 = even_bytes(x), y0 = even_bytes(y), z0 = even_bytes(z);
+            int16x2_t x1 = odd_bytes(x), y1 = odd_bytes(y), z1 = odd_bytes(z);
+            for (unsigned channel = 0; channel < 13; channel++, to++) {
+                const int16_t *w = FIRST_WEIGHTS[channel];
+                int16x2_t outer_x = (int16x2_t)word_at(w), outer_y = (int16x2_t)word_at(w + 2);
+                int16x2_t outer_z = (int16x2_t)word_at(w + 4);
+                int32_t middle_xy = (int32_t)word_at(w + 6), middle_z = (int32_t)word_at(w + 8);
+                int32_t left = FIRST_BIAS[channel], right = left;
+                left = __smlad(x0, outer_x, left);
+                right = __smlad(x1, outer_x, right);
+                left = __smlad(y0, outer_y, left);
+                right = __smlad(y1, outer_y, right);
+                left = __smlad(z0, outer_z, left);
+                right = __smlad(z1, outer_z, right);
+                left = __smlabb(x1, middle_xy, left);
+                right = __smlatb(x0, middle_xy, right);
+                left = __smlabt(y1, middle_xy, left);
+                right = __smlatt(y0, middle_xy, right);
+                left = __smlabb(z1, middle_z, left);
+                right = __smlatb(z0, middle_z, right);
+                to[0] = requantised(left, FIRST_SCALE[channel]);
+                to[STUDENT_LANES] = requantised(right, FIRST_SCALE[channel]);
+            }
+            to += STUDENT_LANES - 13;
+        }
+    }
+}
+#endif
+
 #define KERNEL_COLUMN
 /* A band of four rows into Winograd's domain, along time. */
 static void column_of(const uint8_t *in, unsigned stride, int16_t (*to)[14])

@@ -119,3 +119,14 @@ def test_golden_vectors_in_c_tell_the_axes_that_lack():
     text = in_c.golden_header([np.array([1, -2], np.int16)], onnx, np.array([[1, -(2**31), 3]], np.int32), run=True)
     assert "{CLIP_0, 2, {32768, STUDENT_UNTAUGHT, -16384}, {1, STUDENT_UNTAUGHT, 3}}," in text
     assert "#define GOLDEN_TOLERANCE 655" in text
+
+
+def test_a_compiler_that_does_not_know_this_processor_is_taken(written, cc, tmp_path, monkeypatch, clips):
+    picky = tmp_path / "picky"
+    picky.write_text(
+        f'#!/bin/sh\ncase "$*" in *-march=native*) echo "error: no such option" >&2; exit 1;; esac\n{cc} "$@"\n'
+    )
+    picky.chmod(0o755)
+    monkeypatch.setenv("CC", str(picky))
+    folder = written("wav2small-lite").folder
+    assert (compiled.compiled(folder).hear([clips[0]]) == compiled.compiled(folder, flags=()).hear([clips[0]])).all()

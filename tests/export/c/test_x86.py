@@ -48,7 +48,7 @@ def description(layout: str, bits: int = 8) -> Description:
         sof=Product(sof, bits, dice.uniform(1e-4, 3e-3, width)),
         lin_bias=None if parts == 1 else dice.normal(size=width),
         head=Head(dice.integers(-63, 64, (3, seen)), np.full(3, 1e-3), np.array([0.5, 0.4, np.nan])),
-        **({"level": RunningLevel(forgetting=0.02, few=0.01), "forgetting": 0.3} if layout == "stream" else {}),
+        **({"level": RunningLevel(forgetting=0.02, floor=0.01), "forgetting": 0.3} if layout == "stream" else {}),
     )  # fmt: skip
 
 
