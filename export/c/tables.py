@@ -47,7 +47,7 @@ def roots(n_fft: int) -> np.ndarray:
     """exp(-2 pi i k / n) in units of 2^-31: int64 [n / 2, 2]. The first, which is one, is as near as 32 bits come."""
     turns = -2 * np.pi * np.arange(n_fft // 2) / n_fft
     exact = np.stack([np.cos(turns), np.sin(turns)], 1) * 2**31
-    return np.minimum(_nearest(exact), 2**31 - 1)
+    return np.asarray(np.minimum(_nearest(exact), 2**31 - 1))
 
 
 def reversed_bits(count: int) -> np.ndarray:

@@ -37,7 +37,7 @@ def test_the_limits_are_those_that_were_promised():
     exact, rounded = (0.001, 0.9999), (0.15, 0.98)
     assert told == {
         "onnx float": exact, "onnx folded": exact, "onnx int8": rounded, "tflite": exact, "tflite int8": rounded,
-        "step": (0.0001, 0.9999), "step int8": rounded,
+        "step": (0.0001, 0.9999), "step int8": rounded, "c": (0.01, 0.999),
     }  # fmt: skip
 
 
@@ -83,7 +83,17 @@ def test_the_reference_is_asked_once_a_clip_and_every_rung_on_all(triples):
         (name, 40, 7, True) for name in LIMITS
     ]
     assert climb(answering(0, 0, 0), {"onnx float": answering(0, 0, 0)}, triples)[0].recordings == 0
-    assert set(rungs[0].as_dict()) == {"rung", "max_abs", "ccc", "n", "recordings", "passed", "by"}
+    assert set(rungs[0].as_dict()) == {"rung", "max_abs", "ccc", "n", "recordings", "passed", "by", "against"}
+
+
+def test_another_reference_hears_the_same_clips_made_otherwise(triples):
+    heard = []
+    first = Ladder(answering(0, 0, 0), [Probe(clip, {"level": "0 dB"}) for clip in triples], recordings=7)
+    other = first.anew("onnx int8", lambda pcm: heard.append(pcm) or answering(0, 0, 1)(pcm), lambda clip: clip / 2)
+    rung = other.rung("c", answering(0, 0, 1))
+    assert (np.concatenate(heard) == np.stack(triples) / 2).all()
+    assert (rung.against, rung.recordings, rung.n, list(rung.by)) == ("onnx int8", 7, 40, ["level"])
+    assert rung.passed and first.rung("onnx float", answering(0, 0, 0)).against == "torch"
 
 
 def test_it_is_told_by_what_the_clips_are(triples):
