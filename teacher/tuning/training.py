@@ -133,6 +133,7 @@ def tune_teacher(
             if processes.first:
                 _check_before(output, network)
             data = _decoded(lessons, output, told, decoded=not processes.first)
+            network.start_near(torch.from_numpy(data.clips.targets[data.train]))
             say(f"{method} on {origin.name}: {count(network):,} of {_size(network):,} parameters learn")
         _fit(network, data, output, config, processes)
         with processes.in_turn():

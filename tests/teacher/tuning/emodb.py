@@ -43,8 +43,9 @@ def main() -> None:
     for name, options in VARIANTS.items():
         train_teacher(
             given.data / "emodb" / "ratings.csv", backbone=str(backbone), output=given.work / name, task="both",
-            where={"split": "train"}, epochs=given.epochs, patience=3, longest=2.0, micro_batch=32, device="cpu",
-            licence="MIT", data_licence="CC0-1.0; BSD-3-Clause", **{"learning_rate": 2e-3, **options}, **emodb,
+            where={"split": "train"}, epochs=given.epochs, patience=3, longest=2.0, batch_size=16, micro_batch=16,
+            device="cpu", licence="MIT", data_licence="CC0-1.0; BSD-3-Clause", **emodb,
+            **{"learning_rate": 2e-3, **options},
         )  # fmt: skip
     compared = compare_teachers(
         [*(str(given.work / name) for name in VARIANTS), "prosody"], truth=given.data / "emodb" / "ratings.csv",

@@ -272,6 +272,15 @@ def test_a_backbone_with_too_few_layers_is_told() -> None:
             TunedNetwork(design_of("partial", **options), small())
 
 
+def test_an_axis_begins_at_the_mean_of_what_is_known_of_it() -> None:
+    tuned = network("hubert", "head", axes=("arousal", "valence"), categories=("anger", "joy"))
+    targets = torch.tensor([[0.2, torch.nan, 0.5, 1, 0], [0.6, torch.nan, torch.nan, torch.nan, torch.nan]])
+    before = tuned.head.bias.detach().clone()
+    tuned.start_near(targets)
+    torch.testing.assert_close(tuned.head.bias[:2].detach(), torch.tensor([0.4, 0.5]))
+    assert torch.equal(tuned.head.bias[2:], before[2:])
+
+
 def test_pruned_layers_are_gone() -> None:
     tuned = network("wavlm", "full", layers="attentive-merge:1")
     assert len(tuned.backbone.blocks) == 1 and tuned.merge.outer.out_features == 1

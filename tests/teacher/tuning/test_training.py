@@ -19,6 +19,7 @@ from distill.audio import SAMPLING_RATE, padded, read
 from distill.errors import DistillError, Refused
 from distill.evaluation import evaluate
 from distill.files import sha256_of
+from distill.learning.loss import ccc_loss
 from teacher.catalogue import card_of, open_teacher
 from teacher.labelling import label
 from teacher.training import train_teacher
@@ -83,8 +84,7 @@ def losses(folder: Path) -> list[float]:
 def proven(kind: str, method: str, folders: dict[str, Path], corpus: Path, output: Path) -> None:
     """It lowers the loss, leaves what is frozen alone, saves what learned, loads strictly, answers otherwise."""
     result = tuned(folders[kind], corpus, output, method)
-    told = losses(output)
-    assert len(told) == 4 and min(told[1:]) < told[0]
+    assert len(losses(output)) == 4
     network, untouched = read_network(output), open_backbone(find_backbone(str(folders[kind])))
     learned = load_file(output / "learned.safetensors")
     assert result["trainable"] == sum(tensor.numel() for tensor in learned.values())
@@ -97,11 +97,15 @@ def proven(kind: str, method: str, folders: dict[str, Path], corpus: Path, outpu
         assert set(kept) == set(theirs)
     torch.manual_seed(0)
     start = training._network(network.design, find_backbone(str(folders[kind])), checkpointing=False).eval()
-    clips = signals(corpus)
+    clips = [read(corpus / f"{number}.wav") for number in range(24)]
+    with (corpus / "ratings.csv").open() as handle:
+        rated = [(float(row["arousal"]), np.nan, float(row["valence"])) for row in csv.DictReader(handle)]
+    start.start_near(torch.tensor(rated))
     with torch.inference_mode():
-        before = torch.cat([start(torch.from_numpy(clip)[None])[:, :3] for clip in clips]).numpy()
-    after = answers(open_teacher(str(output), "cpu"), clips)
-    assert np.abs(after - before)[:, [0, 2]].max() > 1e-2 and np.isnan(after[:, 1]).all()
+        before = torch.cat([start(torch.from_numpy(clip)[None])[:, :3] for clip in clips])
+    after = torch.from_numpy(answers(open_teacher(str(output), "cpu"), clips))
+    assert float(ccc_loss(after, torch.tensor(rated))) < float(ccc_loss(before, torch.tensor(rated)))
+    assert (after - before)[:, [0, 2]].abs().max() > 1e-2 and torch.isnan(after[:, 1]).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
