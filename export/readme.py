@@ -232,12 +232,22 @@ def _how_well(described: Mapping[str, Any], result: Mapping[str, Any] | None) ->
             yield f"| {_named(axis, described)} | {score['value']:.3f} | {interval} |"
     yield ""
     for rung in described["ladder"]:
-        yield f"- {rung['rung']}: at most {rung['max_abs']:.2g} from torch on {rung['n']} clips of 1 to 30 s"
-    yield from _by_condition(described["ladder"][-1], described)
+        yield f"- {rung['rung']}: at most {rung['max_abs']:.2g} from {against(rung)} on {rung['n']} clips of 1 to 30 s"
+    told = [rung for rung in described["ladder"] if against(rung) == "torch"]
+    yield from _by_condition(told[-1], described)
+
+
+def against(rung: Mapping[str, Any]) -> str:
+    """What a rung was compared with; files of before there was a choice do not say.
+
+    >>> against({"rung": "onnx float"}), against({"rung": "c", "against": "onnx int8"})
+    ('torch', 'onnx int8')
+    """
+    return str(rung.get("against", "torch"))
 
 
 def _by_condition(rung: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[str]:
-    """The last rung by length, level and noise of the clips."""
+    """A rung by length, level and noise of the clips."""
     axes = [axis for axis in AXES if axis in described["axes"]]
     yield from ("", f"{rung['rung']} against torch, by what the clips are:", "")
     yield f"| clips | n | largest difference | CCC, {' / '.join(axes)} |"

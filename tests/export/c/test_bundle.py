@@ -43,6 +43,8 @@ def test_the_rung_is_the_file_the_engine_was_made_with(exported):
     assert rung["max_abs"] < LIMITS["c"].max_abs and min(rung["ccc"].values()) > LIMITS["c"].ccc
     assert [other["against"] for other in result["ladder"][:-1]] == ["torch"] * 3
     assert "CCC with onnx int8" in tell(result).splitlines()[3]
+    card = (folder / "README.md").read_text()
+    assert " from onnx int8 on" in card and "onnx int8 against torch, by what the clips are:" in card
     assert json.loads((folder / "student.json").read_text())["c"] == result["c"]
 
 
