@@ -72,7 +72,7 @@ def _next_fewer(bits: int) -> int:
 def _moved(student: Vgg7, clips: Sequence[np.ndarray], reach: Mapping[str, Range], bits: Mapping[str, int]) -> float:
     """The mean square by which answers differ from the float network's."""
     network = QuantisedVgg(student, bits, reach).eval()
-    compensate(network, clips)
+    compensate(network, student, clips)
     pcm = [torch.from_numpy(clip)[None] for clip in clips]
     return float(torch.cat([student(clip) - network(clip) for clip in pcm]).square().mean())
 

@@ -30,7 +30,7 @@ def quantised(
     """The student on the levels of `bits`. clips: what ranges are read off; with `more`, what it is rounded for and
     tuned on. float32 [samples] each."""
     network, heard = QuantisedVgg(student, bits, observe(student, clips, method)).eval(), [*more, *clips]
-    compensate(network, heard)
+    compensate(network, student, heard)
     if tuned:
         tune(network, student, heard, steps=TUNING_STEPS)
     put_right(network, student, heard[:CORRECTED])

@@ -83,7 +83,8 @@ def best_steps(weight: Tensor, bits: int) -> Tensor:
 
 
 class Rounded(nn.Module):
-    """A layer's weight [rows, ...] on its levels. bits: of its storage, a key of `LARGEST`."""
+    """A layer's weight [rows, ...] on its levels. bits: of its storage, a key of `LARGEST`. Its steps take in every
+    weight, until `fit`, or whoever knows what the layer sees, has found better ones."""
 
     step: Tensor
 
@@ -91,7 +92,11 @@ class Rounded(nn.Module):
         super().__init__()
         self.bits = bits
         self.weight = nn.Parameter(weight.detach().clone())
-        self.register_buffer("step", best_steps(weight, bits))
+        self.register_buffer("step", steps_tried(weight, bits)[-1])
+
+    def fit(self) -> None:
+        """Take the steps that lose least of the weights in squares."""
+        self.step.copy_(best_steps(self.weight, self.bits))
 
     @property
     def kept_step(self) -> Tensor:
@@ -158,6 +163,7 @@ class RoundedHead(nn.Module):
     def __init__(self, head: nn.Linear) -> None:
         super().__init__()
         self.weight = Rounded(head.weight, 8)
+        self.weight.fit()
         self.bias = nn.Parameter(head.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -190,11 +196,13 @@ class QuantisedVgg(nn.Module):
         self.head = RoundedHead(student.head)
         self.gram = GramBeside()
 
+    def rounded(self) -> list[Rounded]:
+        """All weights that have levels."""
+        return [*(conv.weight for conv in self.layers.values()), self.lin, self.sof, self.head.weight]
+
     def steps(self) -> list[Tensor]:
         """The steps that can be learned: of all weights, and of what the convolutions hand on."""
-        layers = self.layers.values()
-        weights = [*(conv.weight for conv in layers), self.lin, self.sof, self.head.weight]
-        return [*(rounded.step for rounded in weights), *(conv.out.step for conv in layers)]
+        return [*(rounded.step for rounded in self.rounded()), *(conv.out.step for conv in self.layers.values())]
 
     @property
     def layers(self) -> dict[str, RoundedConv]:
