@@ -39,7 +39,7 @@ _DEBIAN = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"
 #: Those of Python that an answer needs.
 _PYTHON = ("numpy", "onnxruntime", "click", "soundfile", "soxr", "rich")
 
-#: Weights of the convolution that may saturate: what ours have at most (`students.quantised.LARGEST`), and all of 8 bits.
+#: Weights of the convolution that may saturate: ours at most (`students.quantised.LARGEST`), and all of 8 bits.
 LEVELS = (63, 127)
 
 
@@ -127,7 +127,7 @@ def _python(processor: Processor) -> tuple[list[str], dict[str, str]]:
 
 
 def _tell_processor(root: Path, part: str) -> None:
-    """The emulator shows the host's /proc/cpuinfo and /sys, on which onnxruntime trips; names below its root go first."""
+    """The emulator shows the host's /proc/cpuinfo and /sys, on which onnxruntime trips; its root goes first."""
     (root / "sys/devices/system/cpu").mkdir(parents=True, exist_ok=True)
     (root / "proc").mkdir(exist_ok=True)
     told = {"processor": "0", "CPU implementer": "0x41", "CPU architecture": "8", "CPU variant": "0x0",

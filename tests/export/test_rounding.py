@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from export.calibration import observe
-from export.rounding import compensate, compensated, moments, settle, to_nearest
+from export.rounding import compensate, compensated, moments, settle
 from students.catalogue import build
 from students.quantised import QuantisedVgg, Rounded, layers_of
 
