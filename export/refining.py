@@ -15,10 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.audio import SAMPLING_RATE
 from distill.progress import Progress
 from export.rounding import moments
 from students.quantised import LARGEST, QuantisedVgg, Rounded
 from students.wav2small import Wav2Small
+
+#: Seconds of the pieces on which rows are compared: of a second there are twice as many as of two, and none is told by
+#: fewer numbers.
+PIECE = 1.0
 
 #: Times that every row is moved, rows that are looked at together, and times that a row's weights are gone through.
 SWEEPS, BLOCK, TURNS = 2, 13, 4
@@ -43,11 +48,11 @@ class _Row(NamedTuple):
 @torch.no_grad()
 def refine(network: QuantisedVgg, kept: Wav2Small, student: Wav2Small, clips: Sequence[np.ndarray]) -> None:
     """Move the rows of lin and sof in place. kept: the float network with the rows of `network`; student: that whose
-    answers are wanted. clips: float32 [samples] each.
+    answers are wanted. clips: float32 [samples] each, taken in pieces.
 
     A row stays as it was where what it really pools is not nearer after the move.
     """
-    pcm = [torch.from_numpy(clip)[None] for clip in clips]
+    pcm = [torch.from_numpy(piece)[None] for clip in clips for piece in pieces(clip)]
     rows = _Rows(network, kept, [network.seen(clip)[0] for clip in pcm])
     wanted, answers = (_centred(torch.cat([answer(clip) for clip in pcm])) for answer in (kept.pooled, student))
     drawn = torch.Generator().manual_seed(0)
@@ -57,6 +62,15 @@ def refine(network: QuantisedVgg, kept: Wav2Small, student: Wav2Small, clips: Se
             for block in (order[first : first + BLOCK] for first in range(0, len(order), BLOCK)):
                 _move(rows, block, wanted, answers)
                 bar.advance(len(block))
+
+
+def pieces(clip: np.ndarray) -> list[np.ndarray]:
+    """A clip in equal parts of `PIECE` seconds or a little more; a shorter one as it is.
+
+    >>> [len(piece) for piece in pieces(np.zeros(40_000, np.float32))]
+    [20000, 20000]
+    """
+    return np.array_split(clip, max(1, int(len(clip) / SAMPLING_RATE / PIECE)))
 
 
 class _Rows:
