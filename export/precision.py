@@ -31,18 +31,18 @@ ATTENTION = ("lin", "sof")
 ATTENTION_MORE = 4
 
 
-def usual_bits(student: Vgg7) -> dict[str, Bits]:
+def usual_bits(student: Vgg7) -> dict[str, int]:
     """Of `--int8`: convolutions in 8 bits, lin and sof in 4; where they are a few hundred weights, in 8 as well."""
     return {**dict.fromkeys(layers_of(student), 8), **dict.fromkeys(ATTENTION, 4 if _is_large(student) else 8)}
 
 
-def fewest_bits(student: Vgg7) -> dict[str, Bits]:
+def fewest_bits(student: Vgg7) -> dict[str, int]:
     """Of `--smallest` at the least: convolutions in 4 bits, but for the first, which is small; lin and sof in 2."""
     first, *others = layers_of(student)
     return {first: 8, **dict.fromkeys(others, 4), **dict.fromkeys(ATTENTION, 2 if _is_large(student) else 4)}
 
 
-def smallest(student: Vgg7, clips: Sequence[np.ndarray], budget: int) -> tuple[dict[str, Bits], list[int] | None]:
+def smallest(student: Vgg7, clips: Sequence[np.ndarray], budget: int) -> tuple[Mapping[str, Bits], list[int] | None]:
     """Bits and rows of `--smallest`: the fewest bits, and 4 for as many rows of lin and sof as fit into `budget` bytes,
     those that count most first. Layouts with few rows keep them all (None). clips: as of `quantised`.
     """

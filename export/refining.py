@@ -19,7 +19,7 @@ from distill.audio import SAMPLING_RATE
 from distill.progress import Progress
 from export.rounding import moments
 from students.quantised import LARGEST, QuantisedVgg, Rounded
-from students.wav2small import Wav2Small
+from students.wav2small import Wav2Small, faded
 
 #: Seconds of the pieces on which rows are compared: of a second there are twice as many as of two, and none is told by
 #: fewer numbers.
@@ -79,7 +79,7 @@ class _Rows:
     def __init__(self, network: QuantisedVgg, kept: Wav2Small, tokens: Sequence[Tensor]) -> None:
         self.layers: tuple[Rounded, Rounded] = (network.lin, network.sof)
         self.float = tuple(layer.weight.detach() for layer in (kept.attention.lin, kept.attention.sof))
-        self.head = network.head.weight().detach()
+        self.head, self.forgetting = network.head.weight().detach(), network.forgetting
         self.step = list(network.layers.values())[-1].out.step
         self.tokens = [(clip / self.step).round().to(torch.uint8) for clip in tokens]
         # of single tokens, less a clip's mean, which softmax and bias do not see
@@ -106,7 +106,7 @@ class _Rows:
         found = torch.empty(len(self.tokens), len(block), 2, lin.shape[1])
         for x, slope in zip(self.tokens, found, strict=True):
             x = x.float()
-            share, value = torch.softmax(x @ sof.T, 0), x @ lin.T
+            share, value = self._share(x @ sof.T), x @ lin.T
             both = torch.stack([share, share * (value - (share * value).sum(0))], 2)
             slope.copy_((both.flatten(1).T @ x).view(slope.shape) * self.step)
         return _centred(found)
@@ -118,8 +118,12 @@ class _Rows:
     def _pooled(self, weights: Sequence[Tensor]) -> Tensor:
         lin, sof = (weight * self.step for weight in weights)
         return torch.stack([
-            (torch.softmax(x @ sof.T, 0) * (x @ lin.T)).sum(0) for x in (tokens.float() for tokens in self.tokens)
+            (self._share(x @ sof.T) * (x @ lin.T)).sum(0) for x in (tokens.float() for tokens in self.tokens)
         ])  # fmt: skip
+
+    def _share(self, scores: Tensor) -> Tensor:
+        """What each token counts, of scores [tokens, rows]."""
+        return torch.softmax(faded(scores[None], self.forgetting)[0], 0)
 
 
 def _move(rows: _Rows, block: Sequence[int], wanted: Tensor, answers: Tensor) -> None:

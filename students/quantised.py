@@ -113,6 +113,11 @@ class Rounded(nn.Module):
         self.step.copy_(best_steps(self.weight, self.bits))
 
     @property
+    def most_bits(self) -> int:
+        """Of its rows."""
+        return self.bits if isinstance(self.bits, int) else max(self.bits)
+
+    @property
     def kept_step(self) -> Tensor:
         """The step as the file keeps it, in half precision; float32 [rows]."""
         return self.step + (_in_half(self.step) - self.step).detach()
