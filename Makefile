@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 RESULTS = benchmarks/results
 SPEECH ?= ../shared/data
 
-.PHONY: demo test lint browser check-long ablation clean
+.PHONY: demo test lint browser check-long ablation elsewhere clean
 
 $(VENV)/installed: pyproject.toml
 	python3 -m venv $(VENV)
@@ -41,6 +41,10 @@ check-long: $(VENV)/installed
 	cp runs/real-speech/wav2small/result.json $(RESULTS)/wav2small/training.json
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutation]'
 	$(BIN)/python -m tests.mutation -o $(RESULTS)/mutation.json
+
+# The shipped students on emulated processors: Debian's qemu-user is needed.
+elsewhere: $(VENV)/installed
+	$(BIN)/python -m benchmarks.elsewhere -o $(RESULTS)/elsewhere.json
 
 # Students with one ingredient changed, and students of people's ratings: hours.
 ablation: $(VENV)/installed

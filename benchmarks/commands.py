@@ -49,6 +49,7 @@ def benchmark(as_json: bool, **options: Any) -> Any:
 
 @click.command("benchmark-quantisation")
 @click.argument("run", type=existing)
+@click.option("--audio", type=existing, help="More recordings to round on, as of `distill export`.")
 @click.option("--seconds", type=click.FloatRange(0.25, 60), default=5.0, show_default=True, help="Length of a clip.")
 @click.option("--rounds", type=click.IntRange(3), default=30, show_default=True, help="Timed rounds, interleaved.")
 @click.option("--tune/--no-tune", default=True, show_default=True, help="Also the smallest file, which takes minutes.")
@@ -56,14 +57,14 @@ def benchmark(as_json: bool, **options: Any) -> Any:
 @click.option("-o", "--output", type=existing, help="JSON to write the result to.")
 @json_option
 def benchmark_quantisation(as_json: bool, **options: Any) -> Any:
-    """Quantise a run of Wav2Small in many ways: bytes, latency, agreement with the float network.
+    """Quantise a Wav2Small in many ways: bytes, latency, agreement with the float network.
 
-    RUN is a folder of `distill train-student`; its own clips calibrate, and its held-out clips are compared on.
+    RUN is what `distill export` takes. Its own clips calibrate, or those of --audio, and held-out ones are compared on.
 
     \b
     Example:
       distill benchmark-quantisation runs/w2s -o quantisation.json
-      distill benchmark-quantisation runs/w2s --smallest smallest.onnx -o quantisation.json
+      distill benchmark-quantisation wav2small --audio recordings/ --smallest smallest.onnx -o quantisation.json
     """
     from benchmarks.quantisation import benchmark_quantisation as run
     from benchmarks.quantisation import table

@@ -24,16 +24,18 @@ from distill.files import plain, reject_no_json, write_json
 from distill.metrics import answered, ccc
 from distill.progress import Progress
 from distill.student import INPUT, OUTPUT, open_session
-from export.calibration import METHODS, observe
+from export.calibration import METHODS
 from export.graph.integer import integer_graph
 from export.graph.vgg import float_graph
 from export.int8 import ClipReader, quietly, write_int8
 from export.ladder import torch_answer
+from export.making import SMALLEST as SMALLEST_BYTES
 from export.onnx import write_float
-from export.precision import fewest_bits, usual_bits
-from export.quantising import CALIBRATION, put_right, quantised
-from export.rounding import compensate
-from export.source import Source, open_source
+from export.precision import smallest as smallest_bits
+from export.precision import usual_bits
+from export.quantising import CALIBRATION, quantised
+from export.rounding import to_nearest
+from export.source import Audio, Source, open_source
 from students.quantised import QuantisedVgg, folded
 from students.wav2small import ConvBlock, Vgg7
 
@@ -46,8 +48,8 @@ _EQUALISED_TIMES = 10
 #: What the weights [outputs, inputs, 3, 3] are compared over for each channel behind a convolution, and before it.
 _BY_OUTPUT, _BY_INPUT = (1, 2, 3), (0, 2, 3)
 
-#: The one that takes minutes.
-SMALLEST = "ours (--smallest)"
+#: The one that takes minutes; and what of its bytes is left to metadata, which none of these files has.
+SMALLEST, METADATA = "ours (--smallest)", 1_300
 
 #: That of which all others are made: torch's own export.
 EXPORTED = "torch's export"
@@ -66,13 +68,14 @@ class _Maker(NamedTuple):
 
 
 def benchmark_quantisation(
-    run: str | Path, *, seconds: float = 5.0, rounds: int = 30, tune: bool = True, smallest: str | Path | None = None,
-    output: str | Path | None = None,
+    run: str | Path, *, audio: str | Path | None = None, seconds: float = 5.0, rounds: int = 30, tune: bool = True,
+    smallest: str | Path | None = None, output: str | Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Quantise a run of Wav2Small in every way of `WAYS`, and compare them on its held-out clips, on one thread.
+    """Quantise a Wav2Small in every way of `WAYS`, and compare them on its held-out clips, on one thread.
 
-    seconds: of the clip that is timed, noise. tune: also the smallest file, which takes minutes. smallest: that file as
-    `distill export --smallest` wrote it of this run, not made again. output: JSON to write the result to.
+    run: whatever `distill export` takes. audio: more recordings, as of `distill export`. seconds: of the clip that is
+    timed, noise. tune: also the smallest file, which takes minutes. smallest: that file as `distill export --smallest`
+    wrote it of this student, not made again. output: JSON to write the result to.
 
     Returns {machine, seconds, rounds, clips, ways}. ways: {name: {bytes, ccc: {axis: with torch}, max_abs, wall and
     processor: {ms, to_float (ratio to the fastest float file), to_static}, failed (why there is no such file)}}.
@@ -82,7 +85,7 @@ def benchmark_quantisation(
     """
     if output is not None:
         reject_no_json(Path(output))
-    source = open_source(Path(run), int8=True)
+    source = open_source(Path(run), int8=True, audio=None if audio is None else Audio(Path(audio)))
     if not isinstance(source.student, Vgg7):
         raise DistillError(f"{source.config['arch']}: only Wav2Small is quantised in all these ways")
     with tempfile.TemporaryDirectory() as folder:
@@ -123,8 +126,8 @@ def _ways(*, tune: bool) -> dict[str, Callable[[_Maker, Path], None]]:
     return {
         FLOAT: _folded, "float16": _float16, "quantize_dynamic": _dynamic, STATIC: _static,
         "quantize_static, per channel, front-end in float": _per_channel,
-        **ours, "ours, 8 bits everywhere": _ours(bits=8), "ours, rounded to nearest": _rounded(compensated=False),
-        "ours, without bias correction": _rounded(corrected=False), "ours, equalised across layers": _equalised,
+        **ours, "ours, 8 bits everywhere": _ours(bits=8), "ours, rounded to nearest": _ours(rounding=nearest),
+        "ours, the head as it was": _ours(corrected=False), "ours, equalised across layers": _equalised,
         "ours (--int8)": _ours(),
         **({SMALLEST: _smallest} if tune else {}),
     }  # fmt: skip
@@ -158,32 +161,25 @@ def _per_channel(maker: _Maker, path: Path) -> None:
     write_int8(maker.exported, path, maker.clips, maker.source.quantisation)
 
 
-def _ours(*, method: str = CALIBRATION, bits: int | None = None) -> Callable[[_Maker, Path], None]:
+def _ours(*, bits: int | None = None, **changed: Any) -> Callable[[_Maker, Path], None]:
+    """bits: of all layers. changed: of how `quantised` goes about it."""
+
     def make(maker: _Maker, path: Path) -> None:
         usual = usual_bits(maker.student)
         chosen = usual if bits is None else dict.fromkeys(usual, bits)
-        onnx.save(integer_graph(quantised(maker.student, maker.clips, chosen, method=method)), path)
-
-    return make
-
-
-def _rounded(*, compensated: bool = True, corrected: bool = True) -> Callable[[_Maker, Path], None]:
-    """Ours without one of its steps."""
-
-    def make(maker: _Maker, path: Path) -> None:
-        student, clips = maker.student, maker.clips
-        network = QuantisedVgg(student, usual_bits(student), observe(student, clips, CALIBRATION)).eval()
-        if compensated:
-            compensate(network, clips)
-        if corrected:
-            put_right(network, student, clips)
+        network = quantised(maker.student, maker.clips, chosen, more=maker.source.more, **changed)
         onnx.save(integer_graph(network), path)
 
     return make
 
 
+def nearest(network: QuantisedVgg, *_: object) -> None:
+    """A rounding of `quantised` that fits nothing."""
+    to_nearest(network)
+
+
 def _equalised(maker: _Maker, path: Path) -> None:
-    onnx.save(integer_graph(quantised(equalised(maker.student), maker.clips, usual_bits(maker.student))), path)
+    _ours()(maker._replace(student=equalised(maker.student)), path)
 
 
 @torch.no_grad()
@@ -207,8 +203,9 @@ def _reach(block: ConvBlock, dims: tuple[int, ...]) -> Tensor:
 
 
 def _smallest(maker: _Maker, path: Path) -> None:
-    bits = fewest_bits(maker.student)
-    onnx.save(integer_graph(quantised(maker.student, maker.clips, bits, tuned=True)), path)
+    more = maker.source.more
+    bits, rows = smallest_bits(maker.student, [*more, *maker.clips], SMALLEST_BYTES - METADATA)
+    onnx.save(integer_graph(quantised(maker.student, maker.clips, bits, rows=rows, more=more)), path)
 
 
 def _agreement(source: Source, files: dict[str, Path]) -> dict[str, dict[str, Any]]:

@@ -14,16 +14,14 @@ from distill.options import existing, json_option, licence_option, output_option
 @click.argument("run", type=existing)
 @output_option("The ONNX file; its JSON is written beside it.")
 @click.option("--int8", is_flag=True, help="Quantise to int8, calibrated on the run's own clips.")
-@click.option(
-    "--smallest", is_flag=True, help="Weights of 2 and 4 bits, tuned on the run's clips (Wav2Small; minutes)."
-)
+@click.option("--smallest", is_flag=True, help="Weights of 2 and 4 bits, fitted on the clips (Wav2Small; minutes).")
 @click.option(
     "--budget", type=click.IntRange(1), metavar="BYTES",
     help="As many bits as fit into a file of so many bytes (Wav2Small).",
 )  # fmt: skip
 @click.option(
     "--audio", type=existing,
-    help="More recordings to round and tune Wav2Small on, of any speech: what --smallest lacks most. To a student's "
+    help="More recordings to round and fit Wav2Small on, of any speech: what --smallest lacks most. To a student's "
     "file they are all there is.",
 )  # fmt: skip
 @click.option("--data-licence", "audio_licence", metavar="LICENCE", help="What these recordings are under.")

@@ -37,10 +37,10 @@ def export(
 
     run: a run folder, one with the published weights of audeering/wav2small, or a float file that was exported before
     (or the name of one that comes with the package). The last two bring no clips: they are checked on synthetic ones,
-    and the file is quantised on `audio` alone. int8: quantise the trunk. smallest: weights of 2 and 4 bits, tuned for
-    them on the clips. budget: as many bits as fit into so many bytes, tuned where they are few. Only Wav2Small's
-    layouts have the last two. audio: more recordings for them to be rounded and tuned on, a folder or a manifest, under
-    audio_licence, which becomes one of the student's data; what of it cannot be used is named in a .failed.csv.
+    and the file is quantised on `audio` alone. int8: quantise the trunk. smallest: weights of 2 and 4 bits, fitted on
+    the clips. budget: as many bits as fit into so many bytes. Only Wav2Small's layouts have the last two. audio: more
+    recordings for them to be rounded and fitted on, a folder or a manifest, under audio_licence, which becomes one of
+    the student's data; what of it cannot be used is named in a .failed.csv.
     tflite: seconds of the clips that a .tflite beside it takes, None for no such file. synthetic_golden: see
     `export.golden`. require_licence: a kind (`distill.licences.KINDS`) that the student's licences may not exceed. c:
     also write a folder c/ beside it, the same integers as C99 for microcontrollers (Wav2Small's layouts, quantised).
@@ -112,7 +112,7 @@ def _check_asked(asked: Asked, audio: Audio | None, *, c: bool) -> None:
     if asked.int8 + asked.smallest + (asked.budget is not None) > 1:
         raise DistillError("--int8, --smallest and --budget each make another file; give one of them")
     if audio is not None and not asked.quantised:
-        raise DistillError("--audio is what is rounded and tuned on: it goes with --int8, --smallest or --budget")
+        raise DistillError("--audio is what is rounded and fitted on: it goes with --int8, --smallest or --budget")
     if c and not asked.quantised:
         raise DistillError("--c computes in integers: it goes with --int8, --smallest or --budget")
 

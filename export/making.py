@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 
 from distill.progress import say
@@ -17,18 +18,21 @@ from export.graph.writer import OLDEST_RUNTIME
 from export.int8 import write_int8
 from export.ladder import Ladder, Rung, scores, session_answer
 from export.onnx import write_float, write_metadata
-from export.precision import bits_within, fewest_bits, usual_bits
+from export.precision import bits_within, smallest, told_bits, usual_bits
 from export.quantising import quantised
 from export.source import Source
-from students.quantised import QuantisedVgg
+from students.quantised import Bits, QuantisedVgg
 from students.streaming import is_causal
 from students.wav2small import Vgg7
 
 #: What the file says of itself, by the bits of its activations.
 PRECISIONS = {8: "int8", 16: "int8 weights, 16-bit activations"}
 
-#: That of a Wav2Small which was tuned for weights of fewer bits.
+#: That of a Wav2Small with weights of fewer bits.
 FEW_BITS = "int8, weights of 2 to 8 bits"
+
+#: Bytes of the smallest file of a Wav2Small, at most.
+SMALLEST = 28_000
 
 #: What is known of graphs that are written node by node.
 _TRIED = {"oldest_runtime": OLDEST_RUNTIME}
@@ -92,18 +96,25 @@ def _in_integers(source: Source, asked: Asked, plain: Made, ladder: Ladder) -> M
     student, clips = source.student, [clip.signal for clip in source.calibration]
     assert isinstance(student, Vgg7)
     path, few = plain.path.with_name("int8.onnx"), {**plain.data, "precision": FEW_BITS}
-    if asked.budget is not None:
-        bits = bits_within(student, clips, asked.budget - metadata_bytes(few))
-    else:
-        bits = fewest_bits(student) if asked.smallest else usual_bits(student)
-    tuned = any(bits[name] < usual for name, usual in usual_bits(student).items())
-    network = quantised(student, clips, bits, tuned=tuned, more=source.more)
+    bits, rows = _bits(student, clips, [*source.more, *clips], asked, metadata_bytes(few))
+    network = quantised(student, clips, bits, rows=rows, more=source.more)
     onnx.save(integer_graph(network, source.network.unanswered), path)
-    data = {**plain.data, "precision": FEW_BITS if tuned else PRECISIONS[8]}
+    data = few if asked.smallest or asked.budget is not None else {**plain.data, "precision": PRECISIONS[8]}
     write_metadata(path, data)
     step = integer_graph(network, source.network.unanswered, step=True) if is_causal(student) else None
-    known = {**data, **_TRIED, "bits": bits, "tuned": tuned}
+    known = {**data, **_TRIED, "bits": told_bits(bits)}
     return Made(path, known, ladder.rung("onnx int8", session_answer(path)), step, network)
+
+
+def _bits(
+    student: Vgg7, clips: Sequence[np.ndarray], heard: Sequence[np.ndarray], asked: Asked, metadata: int
+) -> tuple[Mapping[str, Bits], Sequence[int] | None]:
+    """Of every layer, and the rows of lin and sof that are kept. metadata: its bytes."""
+    if asked.smallest:
+        return smallest(student, heard, SMALLEST - metadata)
+    if asked.budget is not None:
+        return bits_within(student, clips, asked.budget - metadata), None
+    return usual_bits(student), None
 
 
 def _quantised(source: Source, plain: Made, ladder: Ladder) -> Made:

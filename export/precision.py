@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -13,7 +14,8 @@ from distill.progress import Progress
 from export.calibration import observe
 from export.graph.integer import integer_graph
 from export.rounding import compensate
-from students.quantised import LARGEST, QuantisedVgg, Range, layers_of
+from export.rows import rows_by_importance, with_rows
+from students.quantised import LARGEST, Bits, QuantisedVgg, Range, layers_of
 from students.wav2small import Vgg7, Wav2Small
 
 #: Clips on which a layer's sensitivity is measured, and the bits that are tried.
@@ -25,6 +27,9 @@ _NOTHING = 1e-12
 #: Layers that take few bits without tuning: most of Wav2Small's weights are theirs.
 ATTENTION = ("lin", "sof")
 
+#: Bits of those of their rows that count most, where the others have 2.
+ATTENTION_MORE = 4
+
 
 def usual_bits(student: Vgg7) -> dict[str, int]:
     """Of `--int8`: convolutions in 8 bits, lin and sof in 4; where they are a few hundred weights, in 8 as well."""
@@ -32,9 +37,27 @@ def usual_bits(student: Vgg7) -> dict[str, int]:
 
 
 def fewest_bits(student: Vgg7) -> dict[str, int]:
-    """Of `--smallest`: convolutions in 4 bits, but for the first, which is small; lin and sof in 2."""
+    """Of `--smallest` at the least: convolutions in 4 bits, but for the first, which is small; lin and sof in 2."""
     first, *others = layers_of(student)
     return {first: 8, **dict.fromkeys(others, 4), **dict.fromkeys(ATTENTION, 2 if _is_large(student) else 4)}
+
+
+def smallest(student: Vgg7, clips: Sequence[np.ndarray], budget: int) -> tuple[Mapping[str, Bits], list[int] | None]:
+    """Bits and rows of `--smallest`: the fewest bits, and 4 for as many rows of lin and sof as fit into `budget` bytes,
+    those that count most first. Layouts with few rows keep them all (None). clips: as of `quantised`.
+    """
+    few = fewest_bits(student)
+    if not isinstance(student, Wav2Small):
+        return few, None
+    rows = rows_by_importance(student, clips, few)
+    kept, reach = with_rows(student, rows), observe(student, clips[:1])
+
+    def with_more(count: int) -> dict[str, Bits]:
+        each = (ATTENTION_MORE,) * count + (min(LARGEST),) * (len(rows) - count)
+        return {**few, **dict.fromkeys(ATTENTION, each)}
+
+    fit = bisect_right(range(len(rows) + 1), budget, key=lambda count: _size(kept, reach, with_more(count)))
+    return with_more(max(0, fit - 1)), rows
 
 
 def bits_within(student: Vgg7, clips: Sequence[np.ndarray], budget: int) -> dict[str, int]:
@@ -64,6 +87,18 @@ def bits_within(student: Vgg7, clips: Sequence[np.ndarray], budget: int) -> dict
     return bits
 
 
+def told_bits(bits: Mapping[str, Bits]) -> dict[str, int | dict[str, int]]:
+    """As the JSON has them: where rows differ, how many have how many bits.
+
+    >>> told_bits({"fine_0": 8, "lin": (4, 2, 2)})
+    {'fine_0': 8, 'lin': {'4': 1, '2': 2}}
+    """
+    return {
+        name: few if isinstance(few, int) else {str(each): few.count(each) for each in dict.fromkeys(few)}
+        for name, few in bits.items()
+    }
+
+
 def _next_fewer(bits: int) -> int:
     return max(few for few in LARGEST if few < bits)
 
@@ -72,12 +107,12 @@ def _next_fewer(bits: int) -> int:
 def _moved(student: Vgg7, clips: Sequence[np.ndarray], reach: Mapping[str, Range], bits: Mapping[str, int]) -> float:
     """The mean square by which answers differ from the float network's."""
     network = QuantisedVgg(student, bits, reach).eval()
-    compensate(network, clips)
+    compensate(network, student, clips)
     pcm = [torch.from_numpy(clip)[None] for clip in clips]
     return float(torch.cat([student(clip) - network(clip) for clip in pcm]).square().mean())
 
 
-def _size(student: Vgg7, reach: Mapping[str, Range], bits: Mapping[str, int]) -> int:
+def _size(student: Vgg7, reach: Mapping[str, Range], bits: Mapping[str, Bits]) -> int:
     return int(integer_graph(QuantisedVgg(student, bits, reach)).ByteSize())
 
 

@@ -1,59 +1,60 @@
-"""A trained Wav2Small in integers: calibrated, rounded so that errors cancel, and tuned where bits are few."""
+"""A trained Wav2Small in integers: calibrated, fitted and rounded layer by layer, and heard by a head that knows it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from export.calibration import observe
-from export.rounding import compensate
-from export.tuning import tune
-from students.quantised import QuantisedVgg
-from students.wav2small import Vgg7
+from export.refining import refine
+from export.rounding import bias_of, compensate, moments, settle
+from export.rows import with_rows
+from students.quantised import Bits, QuantisedVgg
+from students.wav2small import Vgg7, Wav2Small
 
 #: How ranges are read off calibration clips: a key of `export.calibration.METHODS`. docs/exporting.md compares them.
 CALIBRATION = "mse"
 
-#: Clips by which the answers are put right, at most.
-CORRECTED = 200
+#: Clips by which the head is put right, at most.
+CORRECTED = 1000
 
-#: Of the tuning; a step takes most of a second on one core.
-TUNING_STEPS = 1000
+#: What holds the head to its weights, in shares of its inputs' own variances: few clips say little about many weights.
+HOLD = 0.3
+
+#: Rounds a network in place, to answer as the student does on clips.
+Rounding = Callable[[QuantisedVgg, Vgg7, Sequence[np.ndarray]], None]
 
 
 def quantised(
-    student: Vgg7, clips: Sequence[np.ndarray], bits: Mapping[str, int], *, method: str = CALIBRATION,
-    tuned: bool = False, more: Sequence[np.ndarray] = (),
+    student: Vgg7, clips: Sequence[np.ndarray], bits: Mapping[str, Bits], *, method: str = CALIBRATION,
+    rows: Sequence[int] | None = None, more: Sequence[np.ndarray] = (), rounding: Rounding = compensate,
+    corrected: bool = True,
 ) -> QuantisedVgg:  # fmt: skip
     """The student on the levels of `bits`. clips: what ranges are read off; with `more`, what it is rounded for and
-    tuned on. float32 [samples] each."""
-    network, heard = QuantisedVgg(student, bits, observe(student, clips, method)).eval(), [*more, *clips]
-    compensate(network, heard)
-    if tuned:
-        tune(network, student, heard, steps=TUNING_STEPS)
-    put_right(network, student, heard[:CORRECTED])
+    its head fitted on. float32 [samples] each. rows: of lin and sof, those that are kept, in their order; None: all.
+    corrected: whether the head is put right."""
+    kept = with_rows(student, rows) if rows is not None and isinstance(student, Wav2Small) else student
+    network, heard = QuantisedVgg(kept, bits, observe(kept, clips, method)).eval(), [*more, *clips]
+    rounding(network, kept, heard)
+    if corrected:
+        put_right(network, student, heard[:CORRECTED])
+    if rows is not None and isinstance(kept, Wav2Small) and isinstance(student, Wav2Small):
+        refine(network, kept, student, heard)
+        put_right(network, student, heard[:CORRECTED])
     return network
 
 
 @torch.no_grad()
 def put_right(network: QuantisedVgg, student: Vgg7, clips: Sequence[np.ndarray]) -> None:
-    """Put the answers on the float network's scale: on every axis the line that fits best on the clips, in the head.
+    """Fit the head, on what it sees after all the rounding, to the float network's answers, and round it.
 
-    Bias correction (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction") at the
-    last layer, and of the slope as well: rounding makes answers vary less.
+    Bias correction (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction") of the
+    whole network at its last layer, and of the weights as well: rounding makes what they see vary less.
     """
     pcm = [torch.from_numpy(clip)[None] for clip in clips]
-    found, wanted = (torch.cat([model(clip) for clip in pcm]).double() for model in (network, student))
-    off, target = found - found.mean(0), wanted - wanted.mean(0)
-    slope = ((off * target).mean(0) / off.square().mean(0).clamp(min=1e-12)).clamp(*SLOPES).float()
-    head, before = network.head, network.head.weight.step.clone()
-    head.weight.step.copy_((before * slope).half())  # as it is kept
-    slope = head.weight.step / before
-    head.weight.weight.mul_(slope[:, None])
-    head.bias.copy_(wanted.mean(0) - slope * (found.mean(0) - head.bias))
-
-
-#: A slope that says more than rounding can do is not believed: few clips, or answers that hardly vary.
-SLOPES = (0.8, 1.25)
+    seen, wanted = torch.cat([network.pooled(clip) for clip in pcm]), torch.cat([student(clip) for clip in pcm])
+    found, head = moments([(seen, wanted)]), network.head
+    settle(head.weight, found, hold=HOLD)
+    head.bias.copy_(bias_of(head.weight, found))

@@ -49,7 +49,7 @@ class Audio(NamedTuple):
 @dataclass(frozen=True)
 class Source:
     """network: the student, answering NaN on the axes that nobody taught it. held_out: what the ladder is climbed on,
-    nothing where there are no clips. calibration: what the quantiser sees. more: what it rounds and tunes on besides,
+    nothing where there are no clips. calibration: what the quantiser sees. more: what it rounds and fits on besides,
     float32 [samples] each. unread: pieces of more audio that could not be used."""
 
     network: Answering
@@ -72,7 +72,7 @@ def open_source(run: Path, *, int8: bool, audio: Audio | None = None) -> Source:
     """Open a run folder, a folder with published weights, or a float file of ours (by its path, or the name of one that
     comes with the package).
 
-    audio: more to round and tune on; a float file, which brings no clips, gets all of them from there, some held out.
+    audio: more to round and fit on; a float file, which brings no clips, gets all of them from there, some held out.
 
     Raises:
         DistillError: none of these, an unfinished run, one that says too little, no clips to quantise with, or audio
@@ -121,7 +121,7 @@ def _clipless(model: StudentNetwork, config: Mapping[str, Any]) -> Source:
 
 
 def with_audio(source: Source, audio: Audio) -> Source:
-    """The same, with more to round and tune on: up to `MORE_CLIPS` pieces, drawn. A source without clips of its own
+    """The same, with more to round and fit on: up to `MORE_CLIPS` pieces, drawn. A source without clips of its own
     gets them from there as well: of some recordings, which nothing is rounded for, the held-out ones.
 
     Raises:
@@ -129,7 +129,7 @@ def with_audio(source: Source, audio: Audio) -> Source:
             hold some out.
     """
     if not isinstance(source.student, Vgg7):
-        raise DistillError(f"{source.config['arch']}: only Wav2Small is rounded and tuned on --audio")
+        raise DistillError(f"{source.config['arch']}: only Wav2Small is rounded and fitted on --audio")
     listing = list_segments(audio.path, cut=Cut(MORE_SECONDS, MORE_SECONDS))
     unread = [entry for entry in listing if isinstance(entry, Failure)]
     segments = _drawn([entry for entry in listing if isinstance(entry, Segment)])
@@ -142,7 +142,7 @@ def with_audio(source: Source, audio: Audio) -> Source:
     if not clips or not (source.held_out or held_out):
         why = f" ({unread[0].reason})" if unread else ""
         raise DistillError(f"{audio.path}: none of its {len(segments)} pieces can be used{why}")
-    say(f"{len(clips)} pieces of {audio.path} to round and tune on")
+    say(f"{len(clips)} pieces of {audio.path} to round and fit on")
     heard = {"role": "audio", "name": audio.path.stem, "revision": None, "licence": None, "data_licence": audio.licence}
     config = {
         **source.config, "lineage": [*source.config["lineage"], heard],
@@ -161,7 +161,7 @@ def _drawn(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def _set_apart(segments: Sequence[Segment], audio: Path) -> set[str]:
-    """The recordings of which nothing is tuned on."""
+    """The recordings of which nothing is fitted on."""
     files = list(dict.fromkeys(segment.file for segment in segments))
     if len(files) < FEWEST:
         raise DistillError(f"{audio}: {len(files)} recordings; at least {FEWEST} are needed, for some are held out")

@@ -50,21 +50,35 @@ class Range(NamedTuple):
         return max(self.high - self.low, 1e-6) / TOP
 
 
-def to_levels(scaled: Tensor, bits: int) -> Tensor:
-    """Weights over their steps, to the nearest level, with the gradient of doing nothing.
+#: Of a layer's weights: of all, or of each row, which then are 2 or 4.
+Bits = int | tuple[int, ...]
+
+
+def to_levels(scaled: Tensor, bits: Bits) -> Tensor:
+    """Weights [rows, ...] over their steps, to the nearest level, with the gradient of doing nothing.
 
     >>> to_levels(torch.tensor([-9.0, -0.2, 0.2, 2.4]), 2).tolist(), to_levels(torch.tensor([0.2, 99.0]), 8).tolist()
     ([-3.0, -1.0, 1.0, 3.0], [0.0, 63.0])
     """
-    within = scaled.clamp(-LARGEST[bits], LARGEST[bits])
+    largest = _largest(bits, scaled)
+    within = torch.minimum(torch.maximum(scaled, -largest), largest)
     nearest = within.round() if bits == 8 else 2 * ((within - 1) / 2).round() + 1
     return within + (nearest - within).detach()
 
 
-def steps_tried(weight: Tensor, bits: int) -> Tensor:
+def _largest(bits: Bits, rows: Tensor) -> Tensor:
+    """The largest level, [] or one of each row."""
+    if isinstance(bits, int):
+        return torch.tensor(float(LARGEST[bits]), dtype=rows.dtype)
+    each = torch.tensor([float(LARGEST[few]) for few in bits], dtype=rows.dtype)
+    return each.view(-1, *[1] * (rows.dim() - 1))
+
+
+def steps_tried(weight: Tensor, bits: Bits) -> Tensor:
     """Steps for each row, float32 [tried, rows], of values that half precision has, in which they are kept. weight:
     [rows, ...]."""
-    tried = weight.detach().flatten(1).abs().amax(1)[None] * _SHARES[:, None] / LARGEST[bits]
+    reach = weight.detach().flatten(1).abs().amax(1)
+    tried = reach[None] * _SHARES[:, None] / _largest(bits, reach)
     return _in_half(tried)
 
 
@@ -73,7 +87,7 @@ def _in_half(steps: Tensor) -> Tensor:
     return steps.clamp(min=_SMALLEST_STEP).half().float()
 
 
-def best_steps(weight: Tensor, bits: int) -> Tensor:
+def best_steps(weight: Tensor, bits: Bits) -> Tensor:
     """The step of each row that loses least of the weights in squares: float32 [rows]. weight: [rows, ...]."""
     rows, tried = weight.detach().flatten(1), steps_tried(weight, bits)
     lost = torch.stack(
@@ -83,15 +97,25 @@ def best_steps(weight: Tensor, bits: int) -> Tensor:
 
 
 class Rounded(nn.Module):
-    """A layer's weight [rows, ...] on its levels. bits: of its storage, a key of `LARGEST`."""
+    """A layer's weight [rows, ...] on its levels. bits: of its storage, keys of `LARGEST`. Its steps take in every
+    weight, until `fit`, or whoever knows what the layer sees, has found better ones."""
 
     step: Tensor
 
-    def __init__(self, weight: Tensor, bits: int) -> None:
+    def __init__(self, weight: Tensor, bits: Bits) -> None:
         super().__init__()
         self.bits = bits
         self.weight = nn.Parameter(weight.detach().clone())
-        self.register_buffer("step", best_steps(weight, bits))
+        self.register_buffer("step", steps_tried(weight, bits)[-1])
+
+    def fit(self) -> None:
+        """Take the steps that lose least of the weights in squares."""
+        self.step.copy_(best_steps(self.weight, self.bits))
+
+    @property
+    def most_bits(self) -> int:
+        """Of its rows."""
+        return self.bits if isinstance(self.bits, int) else max(self.bits)
 
     @property
     def kept_step(self) -> Tensor:
@@ -131,7 +155,7 @@ class Activation(nn.Module):
 class RoundedConv(nn.Module):
     """3x3 convolution with its batch norm folded in, ReLU, and what it hands on."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, bits: int, out: Range, pads: Pads = (1, 1)) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, bits: Bits, out: Range, pads: Pads = (1, 1)) -> None:
         super().__init__()
         self.pads = pads
         self.weight = Rounded(weight, bits)
@@ -158,6 +182,7 @@ class RoundedHead(nn.Module):
     def __init__(self, head: nn.Linear) -> None:
         super().__init__()
         self.weight = Rounded(head.weight, 8)
+        self.weight.fit()
         self.bias = nn.Parameter(head.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -168,10 +193,11 @@ class RoundedHead(nn.Module):
 class QuantisedVgg(nn.Module):
     """A student of the Vgg layouts in integers: PCM [batch, samples] -> A/D/V [batch, 3].
 
-    bits: of every layer in `layers_of`, a key of `LARGEST`. reach: of every activation, as `observe` tells it.
+    bits: of every layer in `layers_of`; those of lin and of sof may be told row by row. reach: of every activation, as
+    `observe` tells it.
     """
 
-    def __init__(self, student: Vgg7, bits: Mapping[str, int], reach: Mapping[str, Range]) -> None:
+    def __init__(self, student: Vgg7, bits: Mapping[str, Bits], reach: Mapping[str, Range]) -> None:
         super().__init__()
         self.frontend, self.level, self.pool = student.frontend, student.level, student.pool
         self.pads, self.forgetting = student.pads, student.forgetting
@@ -190,11 +216,13 @@ class QuantisedVgg(nn.Module):
         self.head = RoundedHead(student.head)
         self.gram = GramBeside()
 
+    def rounded(self) -> list[Rounded]:
+        """All weights that have levels."""
+        return [*(conv.weight for conv in self.layers.values()), self.lin, self.sof, self.head.weight]
+
     def steps(self) -> list[Tensor]:
         """The steps that can be learned: of all weights, and of what the convolutions hand on."""
-        layers = self.layers.values()
-        weights = [*(conv.weight for conv in layers), self.lin, self.sof, self.head.weight]
-        return [*(rounded.step for rounded in weights), *(conv.out.step for conv in layers)]
+        return [*(rounded.step for rounded in self.rounded()), *(conv.out.step for conv in self.layers.values())]
 
     @property
     def layers(self) -> dict[str, RoundedConv]:
@@ -221,12 +249,16 @@ class QuantisedVgg(nn.Module):
         x = x[:, :CHANNELS].transpose(1, 2)
         return x.flatten(2) if self.whole else x.transpose(2, 3)
 
-    def pooled(self, pcm: Tensor) -> Tensor:
-        """What the head sees: [batch, width]."""
+    def seen(self, pcm: Tensor) -> Tensor:
+        """What lin and sof see: [batch, tokens, 169], or [batch, tokens, mels, 13]."""
         x, step = self.log_mel(pcm), self.mel.step
         for name, conv in self.layers.items():
             x, step = conv(self.into(name, x), step), conv.out.step
-        x = self.tokens(x)
+        return self.tokens(x)
+
+    def pooled(self, pcm: Tensor) -> Tensor:
+        """What the head sees: [batch, width]."""
+        x = self.seen(pcm)
         weights = torch.softmax(faded(x @ self.sof().T, self.forgetting), dim=1)
         pooled = (x @ self.lin().T * weights).sum(1) + self.lin_bias
         features: Tensor = pooled if self.whole else self.gram(pooled.transpose(1, 2)).flatten(1)

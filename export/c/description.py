@@ -113,7 +113,7 @@ def _level(network: QuantisedVgg) -> RunningLevel | None:
 def _product(network: QuantisedVgg, layer: Rounded, step: float) -> Product:
     levels = _levels(layer.levels())
     by_band = levels.reshape(len(levels), CHANNELS, -1).transpose(0, 2, 1)
-    return Product(np.ascontiguousarray(by_band), layer.bits, step * _whole(layer.kept_step))
+    return Product(np.ascontiguousarray(by_band), layer.most_bits, step * _whole(layer.kept_step))
 
 
 def _head(network: QuantisedVgg, lacking: np.ndarray | None) -> Head:

@@ -6,6 +6,8 @@ Float are the front-end, the softmax and what stands behind it. Every convolutio
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
@@ -59,8 +61,13 @@ def _weights(graph: Graph, network: QuantisedVgg) -> dict[str, str]:
     stacks = {str(bits): Stored(np.stack([levels[name] for name in names]), bits)
               for bits, names in by_bits.items() if names}  # fmt: skip
     matrices = {name: _matrix(network, getattr(network, name)) for name in ("lin", "sof")}
-    alone = {first: Stored(levels[first], network.layers[first].weight.bits), **matrices}
+    parts = {f"{name} {number}": part for name, matrix in matrices.items() for number, part in enumerate(matrix)}
+    (only,) = (bits for bits in LARGEST if network.layers[first].weight.bits == bits)
+    alone = {first: Stored(levels[first], only), **parts}
     found = expanded(graph, {**stacks, **alone})
+    for name, matrix in matrices.items():
+        rows = [found.pop(f"{name} {number}") for number in range(len(matrix))]
+        found[name] = graph("Concat", *rows, axis=2) if len(rows) > 1 else rows[0]
     for stack in stacks:
         filled = graph("Pad", found.pop(stack), graph.integers(0, 0, 0, 0, 0, 0, SPARE, SPARE, 0, 0))
         kernels = graph("Reshape", filled, graph.integers(-1, LANES, 3, 3))
@@ -69,10 +76,17 @@ def _weights(graph: Graph, network: QuantisedVgg) -> dict[str, str]:
     return found
 
 
-def _matrix(network: QuantisedVgg, layer: Rounded) -> Stored:
-    """[mels, channels, rows], or [1, channels, rows] where every mel band is pooled apart."""
+def _matrix(network: QuantisedVgg, layer: Rounded) -> list[Stored]:
+    """[mels, channels, rows], or [1, channels, rows] where every mel band is pooled apart; in parts of the same bits
+    along the rows."""
     levels = numpy(layer.levels())
-    return Stored(np.ascontiguousarray(levels.reshape(len(levels), CHANNELS, -1).transpose(2, 1, 0)), layer.bits)
+    matrix = levels.reshape(len(levels), CHANNELS, -1).transpose(2, 1, 0)
+    if isinstance(layer.bits, int):
+        return [Stored(np.ascontiguousarray(matrix), layer.bits)]
+    runs = [(bits, len(list(rows))) for bits, rows in groupby(layer.bits)]
+    ends = np.cumsum([count for _, count in runs])[:-1]
+    parts = np.split(matrix, ends, axis=2)
+    return [Stored(np.ascontiguousarray(part), bits) for (bits, _), part in zip(runs, parts, strict=True)]
 
 
 def _per_channel(graph: Graph, network: QuantisedVgg) -> list[list[str]]:

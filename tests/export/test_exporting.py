@@ -20,6 +20,7 @@ from export import exporting, making, quantising
 from export.exporting import export, tell
 from export.ladder import LIMITS, Limit
 from export.making import FEW_BITS
+from export.rows import LEFT_OUT
 from students.loading import load
 from students.network import Quantisation
 
@@ -174,12 +175,12 @@ def test_broken_ladder_names_the_rung_and_writes_only_the_ladder(trained, tmp_pa
     assert [(rung["rung"], rung["passed"]) for rung in told] == [(rung, rung != rungs[-1]) for rung in rungs]
 
 
-def test_smallest_is_tuned_and_fits(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantising, "TUNING_STEPS", 2)
-    monkeypatch.setitem(LIMITS, "onnx int8", Limit(max_abs=10.0, ccc=-1.0))  # two steps teach it nothing
+def test_smallest_fits_and_spends_what_it_may_on_the_rows_that_count(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(LIMITS, "onnx int8", Limit(max_abs=10.0, ccc=-1.0))  # twelve clips teach it little
     told = export(trained, output=tmp_path / "s.onnx", smallest=True)
-    assert told["bytes"] <= 28_000 and told["tuned"]
-    assert told["bits"]["lin"] == told["bits"]["sof"] == 2
+    assert 27_800 < told["bytes"] <= 28_000
+    assert told["bits"]["lin"] == told["bits"]["sof"] and sum(told["bits"]["lin"].values()) == 169 - LEFT_OUT
+    assert 10 < told["bits"]["lin"]["4"] < told["bits"]["lin"]["2"]
     assert Student(tmp_path / "s.onnx").card.precision == FEW_BITS
 
 
@@ -194,10 +195,9 @@ def recordings(tmp_path):
 
 
 def test_more_audio_is_tuned_on_and_its_licence_kept(trained, tmp_path, recordings, monkeypatch):
-    monkeypatch.setattr(quantising, "TUNING_STEPS", 1)
     monkeypatch.setitem(LIMITS, "onnx int8", Limit(max_abs=10.0, ccc=-1.0))
     heard = []
-    monkeypatch.setattr(quantising, "tune", lambda _, __, clips, **___: heard.extend(clips))
+    monkeypatch.setattr(quantising, "refine", lambda *given: heard.extend(given[-1]))
     told = export(trained, output=tmp_path / "s.onnx", smallest=True, audio=recordings, audio_licence="CC-BY-ND-4.0")
     own = len(told["calibrated_on"])
     assert [len(clip) for clip in heard[:-own]] == [32_000, 32_000, 32_000]  # the last one reaches back
@@ -217,7 +217,6 @@ def test_more_audio_goes_with_rounding_and_must_be_there(trained, tmp_path, reco
 
 
 def test_budget_is_kept_with_as_many_bits_as_fit(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantising, "TUNING_STEPS", 1)
     monkeypatch.setitem(LIMITS, "onnx int8", Limit(max_abs=10.0, ccc=-1.0))
     told = export(trained, output=tmp_path / "s.onnx", budget=60_000)
     assert 45_000 < told["bytes"] <= 60_000 and set(told["bits"].values()) <= {2, 4, 8}

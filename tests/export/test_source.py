@@ -83,6 +83,6 @@ def test_int8_file_is_no_source(recordings):
         open_source(Path("wav2small-int8"), int8=True, audio=Audio(recordings))
 
 
-def test_only_wav2small_is_tuned_on_audio(recordings, trained_as):
-    with pytest.raises(DistillError, match="mobilenetv4-small: only Wav2Small is rounded and tuned on --audio"):
+def test_only_wav2small_is_fitted_on_audio(recordings, trained_as):
+    with pytest.raises(DistillError, match="mobilenetv4-small: only Wav2Small is rounded and fitted on --audio"):
         open_source(trained_as("mobilenetv4-small"), int8=True, audio=Audio(recordings))

@@ -24,7 +24,7 @@ def graph(model):
     return [part.SerializeToString() for part in (*model.graph.node, *model.graph.initializer)]
 
 
-@pytest.mark.parametrize("name", ["wav2small", "wav2small-lite"])
+@pytest.mark.parametrize("name", ["wav2small", "wav2small-lite", "wav2small-stream"])
 def test_written_again_it_is_the_same_to_the_byte(name):
     student, config = read_float(path_of(name))
     assert graph(float_graph(student)) == graph(onnx.load(path_of(name)))
