@@ -110,6 +110,14 @@ def test_what_the_engine_takes_is_what_was_counted() -> None:
         ]  # fmt: skip
 
 
+def test_the_time_of_int8_is_the_measured_one() -> None:
+    ways = json.loads((RESULTS / "quantisation.json").read_text())["ways"]
+    times = {way: f"{measured['processor']['to_float']:.2f}" for way, measured in ways.items()}
+    assert f"The int8 file takes {times['ours (--int8)']} of the time of the best float file" in README
+    assert f"`quantize_static` with its defaults {times['quantize_static, defaults']} times" in README
+    assert f"{ways['ours (--smallest)']['bytes']:,} bytes for\n`wav2small`" in README
+
+
 def test_sizes_and_counts_are_those_of_the_results() -> None:
     for name in ("wav2small", "wav2small-int8"):
         assert f"{json.loads((STUDENTS / f'{name}.json').read_text())['bytes']:,} bytes" in README
