@@ -110,6 +110,16 @@ def test_what_the_engine_takes_is_what_was_counted() -> None:
         ]  # fmt: skip
 
 
+def test_the_time_of_the_engine_on_a_host_is_the_measured_one() -> None:
+    measured = json.loads((RESULTS / "devices" / "benchmark.json").read_text())
+    told = " ".join(README.split())
+    in_c = measured["devices"]["host"]["latency_ms"]["5"]
+    _, floating, integer = (model["latency_ms"]["5"] for model in measured["models"])
+    assert f"answers 5 s of audio in {in_c['median']:.2f} ms on one thread" in told
+    assert f"takes {floating['median']:.2f} with the float file and {integer['median']:.2f} with the int8 one" in told
+    assert f"{in_c['n']} interleaved rounds" in told and in_c["median"] < 0.3 * floating["median"]
+
+
 def test_the_time_of_int8_is_the_measured_one() -> None:
     ways = json.loads((RESULTS / "quantisation.json").read_text())["ways"]
     times = {way: f"{measured['processor']['to_float']:.2f}" for way, measured in ways.items()}
