@@ -13,7 +13,7 @@ from distill.options import existing, json_option, licence_option, output_option
 @click.command()
 @click.argument("run", type=existing)
 @output_option("The ONNX file; its JSON is written beside it.")
-@click.option("--int8", is_flag=True, help="Quantise to int8, calibrated on the run's own clips.")
+@click.option("--int8", is_flag=True, help="Quantise to int8, calibrated on the run's own clips, or on --audio.")
 @click.option("--smallest", is_flag=True, help="Weights of 2 and 4 bits, fitted on the clips (Wav2Small; minutes).")
 @click.option(
     "--budget", type=click.IntRange(1), metavar="BYTES",
@@ -71,7 +71,8 @@ def export(as_json: bool, **options: Any) -> Any:
 def card(as_json: bool, **options: Any) -> Any:
     """Write the model card of STUDENT (.onnx, or a name) again, with what was measured of it since its export.
 
-    An evaluation of another file is refused.
+    The card holds what is given now, all of it: what an earlier one said is not kept. An evaluation of another file is
+    refused.
 
     \b
     Example:

@@ -68,9 +68,12 @@ def card(
     figures.
 
     Raises:
-        DistillError: no such student, no JSON beside it, or an evaluation of another file.
+        DistillError: no such student, no JSON beside it, an evaluation of another file, or nothing that the card would
+            say beyond what the export has written.
     """
     output = path_of(student)
+    if not (evaluations or training or comparison or languages or note):
+        raise DistillError(f"{student}: nothing was given to write; name what was measured (--evaluation FILE.json)")
     described = read_json(output.with_suffix(".json"))
     known = Known(
         None if training is None else _read_training(Path(training)),

@@ -236,6 +236,13 @@ def test_languages_and_a_note_are_told(student: Path) -> None:
     assert "Languages that it has heard: **German, acted; English**" in text and "## How well\n\nTwo speakers." in text
 
 
+def test_a_card_of_nothing_new_is_refused_and_the_one_that_is_there_stays(student: Path) -> None:
+    before = {path.name: path.read_bytes() for path in student.parent.glob("*.md")}
+    with pytest.raises(DistillError, match="nothing was given to write"):
+        write_card(student)
+    assert {path.name: path.read_bytes() for path in student.parent.glob("*.md")} == before
+
+
 def test_the_command_writes_the_card(distill: Any, student: Path, tmp_path: Path) -> None:
     done = distill("card", student, "--evaluation", evaluation(tmp_path), "--language", "de=German", "--json")
     assert json.loads(done.stdout) == {"card": str(tmp_path / "README.md")}, done.stderr
