@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -55,7 +56,7 @@ def _is_one(file: Path) -> bool:
     if file.suffix != ".txt":
         return False
     with file.open(encoding="utf-8", errors="replace") as handle:
-        return any(_CLIP.match(line) for line, _ in zip(handle, range(50), strict=False))
+        return any(map(_CLIP.match, islice(handle, 50)))
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -180,11 +180,6 @@ def stepper(
     return _Training(state, batches, schedule, device, precision).step
 
 
-def agreement_per_axis(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
-    """CCC per axis between the model and the targets, over all batches together."""
-    return concordance(*answers(model, batches, device))["ccc"]
-
-
 @torch.inference_mode()
 def answers(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """The model's answers and the targets: two float32 [n, 3 or more]. In float32 and evaluation mode."""

@@ -33,7 +33,7 @@ def opened(folder: Path) -> Backbone:
 
 
 def signals() -> list[Tensor]:
-    return [torch.from_numpy(clip[:count]) for clip, count in zip(clips(), SAMPLES, strict=False)]
+    return [torch.from_numpy(clip[:count]) for clip, count in zip(clips()[: len(SAMPLES)], SAMPLES, strict=True)]
 
 
 @torch.inference_mode()
