@@ -65,8 +65,9 @@ class Processes:
             self._store.set(key, "done")
 
     def connect(self, device: torch.device) -> None:
-        """Once, by all, before they tell one another anything. device: where the tensors of this one are."""
-        if self.alone:
+        """By all, before they tell one another anything; again it does nothing. device: where the tensors of this one
+        are."""
+        if self.alone or dist.is_initialized():
             return
         if device.type == "cuda":
             torch.cuda.set_device(device)

@@ -23,13 +23,13 @@ def model_card(name: str, result: Mapping[str, Any], design: Design) -> str:
     >>> from teacher.tuning.design import design_of
     >>> result = {"licence": "MIT", "data_licence": "CC0-1.0", "backbone": "owner/b", "trained_on": "r.csv: 9 clips",
     ...           "trainable": 5, "parameters": 50, "ccc": {"valence": {"value": 0.5, "low": 0.4, "high": 0.6}},
-    ...           "uar": None, "missing": [], "categories": [], "n": 3, "split": {"by": "speaker"}}
+    ...           "uar": {}, "missing": [], "n": 3, "split": {"by": "speaker"}}
     >>> print(model_card("mine", result, design_of("lora")).splitlines()[12])
     | valence CCC | 0.500 | 0.400 to 0.600 |
     """
-    answers = ", ".join([*design.axes, *(["one of " + ", ".join(design.categories)] if design.categories else [])])
+    answers = ", ".join([*design.axes, *(f"{column} (one of {', '.join(names)})" for column, names in design.classes)])
     rows = [f"| {axis} CCC | {_cells(score)} |" for axis, score in result["ccc"].items()]
-    rows += [f"| category UAR | {_cells(result['uar'])} |"] if result["uar"] else []
+    rows += [f"| {column} UAR | {_cells(recall)} |" for column, recall in result["uar"].items()]
     lacking = f" Nobody rated {', '.join(result['missing'])}." if result["missing"] else ""
     return "\n".join([
         "---", f"license: {_quoted(result['licence'])}", f"base_model: {_quoted(result['backbone'])}",

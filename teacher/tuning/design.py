@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from distill.annotation import AXES
 from distill.errors import DistillError
-from teacher.tuning.options import CONDITIONS, HEADS, LAYERS, METHODS, POOLINGS, TOP
+from teacher.tuning.options import ADV, COMPOSED, COMPOSITIONS, CONDITIONS, HEADS, LAYERS, METHODS, POOLINGS, TOP
+
+#: A column, and the values of it that are told apart, in the order of the answers.
+Classes = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +21,8 @@ class Design:
 
     method: of `METHODS`; layers: of `LAYERS`; pooling: of `POOLINGS`; head: of `HEADS`; top: layers that `partial`
     trains; condition: of `CONDITIONS`; text: dimensions of the vectors of words that it takes; axes: those it answers,
-    in the order of `AXES`; categories: the names that it tells apart, in the order of its answers.
+    in the order of `AXES`; classes: what it tells apart, behind the axes. composition: of `COMPOSITIONS`; but for
+    "none", each task has adapters and a head of its own.
     """
 
     method: str
@@ -28,13 +33,17 @@ class Design:
     condition: str = "none"
     text: int = 0
     axes: tuple[str, ...] = AXES
-    categories: tuple[str, ...] = ()
+    classes: tuple[Classes, ...] = ()
+    composition: str = "none"
 
     def __post_init__(self) -> None:
         _reject_other("--method", self.method, tuple(METHODS))
         _reject_other("--pooling", self.pooling, POOLINGS)
         _reject_other("--head", self.head, HEADS)
         _reject_other("--condition", self.condition, CONDITIONS)
+        _reject_other("the composition", self.composition, COMPOSITIONS)
+        if self.composition != "none" and self.method not in COMPOSED:
+            raise DistillError(f"--method {self.method} has no adapters; --tasks takes {' or '.join(COMPOSED)}")
         _split(self.layers)
         if self.top < 1:
             raise DistillError(f"--top-layers {self.top}: at least one layer has to learn")
@@ -63,9 +72,27 @@ class Design:
         """
         return set(self.condition.split("+")) - {"none"}
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it answers, in the order of its answers: the axes as one, and each column.
+
+        >>> design_of("head", classes=(("sex", ("female", "male")),)).tasks
+        ('adv', 'sex')
+        """
+        return (*([ADV] if self.axes else []), *(column for column, _ in self.classes))
+
+    @property
+    def columns(self) -> dict[str, slice]:
+        """Where in a row of answers each task stands.
+
+        >>> design_of("head", classes=(("sex", ("female", "male")),)).columns["sex"]
+        slice(3, 5, None)
+        """
+        return {**({ADV: slice(0, len(AXES))} if self.axes else {}), **columns_of(self.classes)}
+
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON types."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: _listed(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> Design:
@@ -78,7 +105,7 @@ class Design:
         Raises:
             DistillError: a key or a value that is not known.
         """
-        given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+        given: dict[str, Any] = {key: _hashable(value) for key, value in said.items()}
         try:
             return cls(**given)
         except TypeError as error:
@@ -103,9 +130,27 @@ def design_of(
     )
 
 
-def answering(design: Design, axes: tuple[str, ...], categories: tuple[str, ...], text: int = 0) -> Design:
+def answering(design: Design, axes: tuple[str, ...], classes: tuple[Classes, ...], text: int = 0) -> Design:
     """The same for what the labels of a training know. text: dimensions of the vectors of words."""
-    return replace(design, axes=axes, categories=categories, text=text)
+    return replace(design, axes=axes, classes=classes, text=text)
+
+
+def columns_of(classes: Sequence[Classes]) -> dict[str, slice]:
+    """Where in a row of answers, or of targets, each column stands that is told apart: behind the axes.
+
+    >>> columns_of([("category", ("calm", "stirred")), ("sex", ("female", "male"))])
+    {'category': slice(3, 5, None), 'sex': slice(5, 7, None)}
+    """
+    ends = list(accumulate((len(names) for _, names in classes), initial=len(AXES)))
+    return {column: slice(*ends[place : place + 2]) for place, (column, _) in enumerate(classes)}
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(_hashable(each) for each in value) if isinstance(value, list) else value
 
 
 def _split(layers: str) -> tuple[str, int | None]:

@@ -1,11 +1,11 @@
-"""What a teacher is tuned on: rated recordings, which axes and categories the ratings know, who is held out."""
+"""What a teacher is tuned on: rated recordings, which axes and classes the ratings know, who is held out."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,14 @@ from distill.learning.clips import Example
 from distill.learning.splits import groups_of, held_out
 from distill.progress import say
 from distill.sources.manifest import Cut, Failure, Segment, list_segments
+from teacher.tuning.design import Classes, columns_of
+from teacher.tuning.options import ADV
 
-#: Columns that are looked at beside the axes.
-CATEGORY, SPEAKER, SPLIT = "category", "speaker", "split"
+#: Columns that are looked at beside what is learned.
+SPEAKER, SPLIT = "speaker", "split"
+
+#: Of one column; more are names, not classes.
+MOST_CLASSES = 100
 
 #: Values of the column `split`: learned from, held out, and kept away from training altogether.
 TRAIN, DEVELOPMENT = ("train",), ("dev", "development", "val", "validation")
@@ -28,11 +33,11 @@ TRAIN, DEVELOPMENT = ("train",), ("dev", "development", "val", "validation")
 
 @dataclass(frozen=True)
 class Lessons:
-    """Rated clips. targets: float32 [n, 3 + categories], NaN where unknown: the axes in the order of `AXES`, 0..1, and
-    the share of each category. held: boolean [n], those that are scored on. by: how they were held out.
+    """Rated clips. targets: float32 [n, 3 + classes], NaN where unknown: the axes in the order of `AXES`, 0..1, and
+    the share of each class. held: boolean [n], those that are scored on. by: how they were held out.
 
-    axes: those that are rated; missing: those that are asked for and are not. groups: speakers, as `groups_of` names
-    them.
+    axes: those that are rated; missing: those that are asked for and are not; classes: columns whose values are told
+    apart. groups: speakers, as `groups_of` names them.
     """
 
     segments: Sequence[Segment]
@@ -42,7 +47,7 @@ class Lessons:
     groups: Sequence[str]
     axes: tuple[str, ...]
     missing: tuple[str, ...]
-    categories: tuple[str, ...]
+    classes: tuple[Classes, ...]
     by: str
 
     def examples(self) -> list[Example]:
@@ -51,6 +56,18 @@ class Lessons:
             Example(self.root, segment.file, segment.span, None, target, group)
             for segment, target, group in zip(self.segments, self.targets, self.groups, strict=True)
         ]
+
+    def only(self, task: str) -> Lessons:
+        """Of several tasks one, and the clips that say something of it; held out are the same."""
+        adv, own = self.targets[:, : len(AXES)], self.targets[:, columns_of(self.classes).get(task, slice(0))]
+        targets = np.concatenate([adv if task == ADV else np.full_like(adv, np.nan), own], axis=1)
+        known = np.flatnonzero(np.isfinite(targets).any(1)).tolist()
+        return replace(
+            self, segments=[self.segments[place] for place in known], groups=[self.groups[place] for place in known],
+            targets=targets[known], held=self.held[known], axes=self.axes if task == ADV else (),
+            missing=self.missing if task == ADV else (),
+            classes=tuple(each for each in self.classes if each[0] == task),
+        )  # fmt: skip
 
     def digest(self) -> str:
         """SHA-256 of what is learned: which segments, what was said of them, who is held out."""
@@ -61,15 +78,15 @@ class Lessons:
 
 
 def read_lessons(
-    labels: Path, *, audio: Path | None = None, where: Mapping[str, str] | None = None, task: str = "adv",
-    speaker_from: str | None = None, seed: int = 0,
+    labels: Path, *, audio: Path | None = None, where: Mapping[str, str] | None = None,
+    tasks: Sequence[str] = (ADV,), speaker_from: str | None = None, seed: int = 0,
 ) -> Lessons:  # fmt: skip
     """Read ratings: a table with `file` and any of arousal, dominance, valence (0..1), category, speaker, split.
 
-    audio: folder that the files stand in, by default the table's own. where: {column: value}, rows to take. task: of
-    `teacher.tuning.options.TASKS`. speaker_from: regular expression whose group is the speaker in a file's path. Where
-    a column `split` says train, development and the like, it is kept to, and other rows are left out; otherwise
-    speakers are drawn.
+    audio: folder that the files stand in, by default the table's own. where: {column: value}, rows to take. tasks: adv,
+    and columns whose values are to be told apart. speaker_from: regular expression whose group is the speaker in a
+    file's path. Where a column `split` says train, development and the like, it is kept to, and other rows are left
+    out; otherwise speakers are drawn.
 
     Raises:
         DistillError: nothing to learn, ratings outside 0..1, no speakers, or recordings that are not there.
@@ -80,18 +97,18 @@ def read_lessons(
     _tell_missing(labels, [entry for entry in entries if isinstance(entry, Failure)], len(entries))
     segments, held_by_split = _by_split(labels, segments)
     adv = np.array([[_rating(labels, segment, axis) for axis in AXES] for segment in segments], np.float32)
-    adv = adv if task != "categories" else np.full_like(adv, np.nan)
-    names = _categories(segments) if task != "adv" else ()
-    targets = np.concatenate([adv, _shares(segments, names)], axis=1)
+    adv = adv if ADV in tasks else np.full_like(adv, np.nan)
+    classes = tuple((column, _values(segments, column)) for column in tasks if column != ADV)
+    targets = np.concatenate([adv, *(_shares(segments, *each) for each in classes)], axis=1)
     axes = tuple(axis for axis, column in zip(AXES, adv.T, strict=True) if np.isfinite(column).any())
-    missing = tuple(axis for axis in AXES if axis not in axes) if task != "categories" else ()
-    _check_learnable(labels, task, axes, names)
+    missing = tuple(axis for axis in AXES if axis not in axes) if ADV in tasks else ()
+    _check_learnable(labels, tasks, axes, classes)
     known = np.isfinite(targets).any(1)
     targets, segments = targets[known], [segment for segment, says in zip(segments, known, strict=True) if says]
     groups = _groups(labels, segments, speaker_from, needed=held_by_split is None)
     held = held_out(groups, seed=seed) if held_by_split is None else held_by_split[known]
     lessons = Lessons(
-        segments, listing.root, targets, held, groups, axes, missing, names,
+        segments, listing.root, targets, held, groups, axes, missing, classes,
         "speaker" if held_by_split is None else "the column split",
     )  # fmt: skip
     _check_sides(labels, lessons)
@@ -131,29 +148,32 @@ def _rating(labels: Path, segment: Segment, axis: str) -> float:
     return number
 
 
-def _category(segment: Segment) -> str:
-    return str(segment.columns.get(CATEGORY) or "").strip()
+def _value(segment: Segment, column: str) -> str:
+    return str(segment.columns.get(column) or "").strip()
 
 
-def _categories(segments: Sequence[Segment]) -> tuple[str, ...]:
-    return tuple(sorted({_category(segment) for segment in segments} - {""}))
+def _values(segments: Sequence[Segment], column: str) -> tuple[str, ...]:
+    return tuple(sorted({_value(segment, column) for segment in segments} - {""}))
 
 
-def _shares(segments: Sequence[Segment], names: Sequence[str]) -> np.ndarray:
-    """One for a clip's category and zero for the others, NaN where it has none: float32 [n, categories]."""
+def _shares(segments: Sequence[Segment], column: str, names: Sequence[str]) -> np.ndarray:
+    """One for a clip's class and zero for the others, NaN where it has none: float32 [n, classes]."""
     shares = np.full((len(segments), len(names)), np.nan, np.float32)
     for row, segment in zip(shares, segments, strict=True):
-        if names and _category(segment):
+        if value := _value(segment, column):
             row[:] = 0
-            row[names.index(_category(segment))] = 1
+            row[names.index(value)] = 1
     return shares
 
 
-def _check_learnable(labels: Path, task: str, axes: Sequence[str], names: Sequence[str]) -> None:
-    if task != "categories" and not axes:
+def _check_learnable(labels: Path, tasks: Sequence[str], axes: Sequence[str], classes: Sequence[Classes]) -> None:
+    if ADV in tasks and not axes:
         raise DistillError(f"{labels}: has no ratings of {', '.join(AXES)}; --task categories learns the categories")
-    if task != "adv" and len(names) < 2:
-        raise DistillError(f"{labels}: --task {task} needs a column {CATEGORY!r} with at least two different values")
+    for column, names in classes:
+        if len(names) < 2:
+            raise DistillError(f"{labels}: telling {column!r} apart needs such a column with two different values")
+        if len(names) > MOST_CLASSES:
+            raise DistillError(f"{labels}: {column!r} has {len(names)} different values, more than {MOST_CLASSES}")
 
 
 def _groups(labels: Path, segments: Sequence[Segment], speaker_from: str | None, *, needed: bool) -> list[str]:
@@ -177,10 +197,14 @@ def _check_sides(labels: Path, lessons: Lessons) -> None:
             if len(column) < 2 or np.std(column) < 1e-6:
                 told = f"is the same in all {len(column)}" if len(column) > 1 else f"is rated in {len(column)}"
                 raise DistillError(f"{labels}: {axis} {told} {side} clips; nothing to learn, or to score")
+    for column, place in columns_of(lessons.classes).items():
+        if not np.isfinite(lessons.targets[lessons.held, place]).any():
+            raise DistillError(f"{labels}: of no held-out clip the {column} is known; nothing to score")
     learned = np.nansum(lessons.targets[~lessons.held, len(AXES) :], axis=0)
-    if lessons.categories and not learned.all():
-        absent = lessons.categories[int(np.argmin(learned))]
-        raise DistillError(f"{labels}: no training clip is of the category {absent!r}; choose rows with --where")
+    names = [(column, name) for column, own in lessons.classes for name in own]
+    if not learned.all():
+        column, absent = names[int(np.argmin(learned))]
+        raise DistillError(f"{labels}: no training clip is of the {column} {absent!r}; choose rows with --where")
 
 
 def summary(lessons: Lessons) -> dict[str, Any]:

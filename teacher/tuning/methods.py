@@ -18,6 +18,9 @@ from teacher.tuning.design import Design
 #: Of an adapter: its inner width, and by how much its answer is scaled.
 BOTTLENECK, ADAPTER_SCALE = 128, 0.1
 
+#: Of the attention by which a frame chooses between the adapters of several tasks.
+FUSION_WIDTH = 64
+
 #: Vectors in front of each layer.
 PROMPTS = 5
 
@@ -46,12 +49,53 @@ class Adapter(nn.Module):
         return answer
 
 
-class Adapted(nn.Module):
-    """A feed-forward layer with an adapter beside it, or behind it."""
+class Stacked(nn.Module):
+    """Adapters of several tasks, each of which hears what those before it made: [..., width] -> what all add.
 
-    def __init__(self, feed_forward: nn.Module, width: int, *, behind: bool) -> None:
+    Suresh et al. (2024), "An adapter-based unified model for multiple spoken language processing tasks".
+    """
+
+    def __init__(self, width: int, tasks: int) -> None:
         super().__init__()
-        self.feed_forward, self.adapter, self.behind = feed_forward, Adapter(width), behind
+        self.each = nn.ModuleList(Adapter(width) for _ in range(tasks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        added = torch.zeros_like(x)
+        for adapter in self.each:
+            added = added + adapter(x + added)
+        return added
+
+
+class Fused(nn.Module):
+    """Adapters of several tasks, to which each frame attends: [..., width] -> the sum by the shares of attention.
+
+    Pfeiffer et al. (2021), "AdapterFusion: non-destructive task composition for transfer learning", as Suresh et al.
+    (2024) take it to speech. Queries and keys have `FUSION_WIDTH` dimensions here, and the values are what the adapters
+    say: the published fusion has three matrices of width by width in each layer, 21 million numbers in a base model,
+    ten times as many as an adapter, and its values begin as they are here.
+    """
+
+    def __init__(self, width: int, tasks: int) -> None:
+        super().__init__()
+        self.each = nn.ModuleList(Adapter(width) for _ in range(tasks))
+        self.query, self.key = (nn.Linear(width, FUSION_WIDTH, bias=False) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        said = torch.stack([adapter(x) for adapter in self.each], dim=-2)
+        return (self.shares(x, said)[..., None] * said).sum(-2)
+
+    def shares(self, x: Tensor, said: Tensor) -> Tensor:
+        """What each frame takes of each task, [..., tasks], adding up to 1. said: [..., tasks, width]."""
+        scores = (self.query(x)[..., None, :] * self.key(said)).sum(-1) / FUSION_WIDTH**0.5
+        return torch.softmax(scores, dim=-1)
+
+
+class Adapted(nn.Module):
+    """A feed-forward layer with an adapter, or those of several tasks, beside it or behind it."""
+
+    def __init__(self, feed_forward: nn.Module, adapter: nn.Module, *, behind: bool) -> None:
+        super().__init__()
+        self.feed_forward, self.adapter, self.behind = feed_forward, adapter, behind
 
     def forward(self, x: Tensor) -> Tensor:
         answer: Tensor = self.feed_forward(x)
@@ -92,7 +136,14 @@ def _partial(design: Design, backbone: Backbone) -> None:
 def _adapters(design: Design, backbone: Backbone) -> None:
     for block in backbone.blocks:
         inner: Any = block.feed_forward
-        block.feed_forward = Adapted(inner, backbone.width, behind=design.method == "adapter-sequential")
+        made = _adapter(design, backbone.width)
+        block.feed_forward = Adapted(inner, made, behind=design.method == "adapter-sequential")
+
+
+def _adapter(design: Design, width: int) -> nn.Module:
+    if design.composition == "none":
+        return Adapter(width)
+    return {"stack": Stacked, "fuse": Fused}[design.composition](width, len(design.tasks))
 
 
 def _prompts(design: Design, backbone: Backbone) -> None:

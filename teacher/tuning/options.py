@@ -53,5 +53,13 @@ CONDITIONS = ("none", "gender", "text", "gender+text")
 #: Over how many clips CCC is taken in training: the whole batch, or what goes through the network at once.
 CCC_OVER = ("batch", "micro-batch")
 
-#: What may be learned: the axes, the category, or both.
-TASKS = ("adv", "categories", "both")
+#: What may be learned by one: the axes, the category, or both. Several tasks, each with an adapter of its own, are
+#: named: the axes, and columns whose values are told apart.
+ADV, CATEGORY = "adv", "category"
+TASKS = {"adv": (ADV,), "categories": (CATEGORY,), "both": (ADV, CATEGORY)}
+
+#: How the adapters of several tasks work together: each hears what those before it made, or a frame attends to all.
+COMPOSITIONS = ("none", "stack", "fuse")
+
+#: Methods whose adapters may be several.
+COMPOSED = ("adapter", "adapter-sequential")

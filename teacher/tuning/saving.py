@@ -26,7 +26,7 @@ from teacher.published.annotating import TOGETHER_ON_GPU, Published
 from teacher.published.network import Heard
 from teacher.tuning.backbone import Backbone, Origin, find_backbone, open_backbone
 from teacher.tuning.conditioning import Encode, beside_of
-from teacher.tuning.design import Design
+from teacher.tuning.design import Design, columns_of
 from teacher.tuning.folder import LEARNED, TEACHER, card_in
 from teacher.tuning.methods import learning
 from teacher.tuning.network import TunedNetwork
@@ -56,13 +56,22 @@ def write_learned(path: Path, network: TunedNetwork) -> str:
     return sha256_of(path)
 
 
+def read_learned(path: Path) -> dict[str, Tensor]:
+    """What `write_learned` wrote.
+
+    Raises:
+        DistillError: it cannot be read.
+    """
+    return read_tensors(path)
+
+
 def put_learned(network: TunedNetwork, path: Path) -> None:
     """Put what `write_learned` wrote into a network of the same design, strictly.
 
     Raises:
         DistillError: a tensor is missing, too many, misshaped or of another type, by name.
     """
-    read, own, dtype = read_tensors(path), learning(network), _precision(network)
+    read, own, dtype = read_learned(path), learning(network), _precision(network)
     check_tensors(path, {name: parameter.to(dtype) for name, parameter in own.items()}, read)
     with torch.no_grad():
         for name, parameter in own.items():
@@ -188,8 +197,10 @@ class Answering(nn.Module):
         """signals: float32 [batch, samples], padded with anything; lengths: [batch] in samples; told: what is said."""
         features = self.network.pooled(signals, lengths, *told)
         answers = self.network.head(features)
-        named = torch.softmax(answers[:, len(AXES) :], dim=1) if self.network.design.categories else None
-        return Heard(answers[:, : len(AXES)], features, named)
+        shares = [
+            torch.softmax(answers[:, columns], dim=1) for columns in columns_of(self.network.design.classes).values()
+        ]
+        return Heard(answers[:, : len(AXES)], features, torch.cat(shares, dim=1) if shares else None)
 
 
 class Conditioned(Published):

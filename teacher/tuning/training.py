@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,23 @@ import numpy as np
 import torch
 
 from distill import runs
-from distill.annotation import AXES
 from distill.errors import DistillError
-from distill.files import check_disk, read_json, sole_writer, write_json
-from distill.learning.batch import Batch
-from distill.learning.clips import Clips, cache, cached
+from distill.files import check_disk, read_json, sole_writer
 from distill.learning.device import choose_device, choose_precision
-from distill.learning.loop import METRICS, Parts, Schedule, answers, fit
+from distill.learning.loop import Parts, Schedule, fit
 from distill.learning.objective import Objective
 from distill.learning.processes import Processes, meet
 from distill.licences import UNKNOWN, require, strictest
-from distill.metrics import agreement, interval, unweighted_recall
 from distill.progress import say
 from teacher.tuning import saving
 from teacher.tuning.backbone import Origin, find_backbone, open_backbone
-from teacher.tuning.batches import TuningBatches, whole_batches
-from teacher.tuning.card import write_model_card
+from teacher.tuning.batches import TuningBatches
+from teacher.tuning.composing import PARTS, adapters_kept, begin_with
 from teacher.tuning.conditioning import SEX, TRANSCRIPT, VECTOR, beside_of, dimensions_of
-from teacher.tuning.design import Design, answering, design_of
-from teacher.tuning.lessons import Lessons, read_lessons, summary
+from teacher.tuning.decoding import Decoded, decode
+from teacher.tuning.design import Design, answering, columns_of, design_of
+from teacher.tuning.finishing import finish, size
+from teacher.tuning.lessons import Lessons, read_lessons
 from teacher.tuning.methods import count
 from teacher.tuning.network import TunedNetwork
 from teacher.tuning.objective import loss_for, score
@@ -43,12 +40,10 @@ from teacher.tuning.text import TextEncoder, find_text_encoder, open_text_encode
 #: the checkpoint as well as in its copy that is being written.
 _BYTES_A_NUMBER = 4 * 5 * 2
 
-#: Where the decoded clips lie while it trains.
-_CACHE = "cache"
-
-#: Arguments that do not decide the outcome, or that `config.yaml` tells otherwise.
-_NO_PART = ("output", "require_licence", "labels", "audio", "backbone", "layers", "pooling", "head", "top_layers",
-            "method", "condition", "text_encoder")  # fmt: skip
+#: Arguments that do not decide the outcome, or that `config.yaml` tells otherwise: at the door, and of what is left.
+_NO_PART = ("output", "labels", "audio", "backbone", "layers", "pooling", "head", "top_layers", "method", "condition",
+            "text_encoder")  # fmt: skip
+_TOLD = ("require_licence", "licence", "where", "task", "tasks", "fuse")
 
 
 def tune_teacher(
@@ -60,6 +55,8 @@ def tune_teacher(
     audio: str | Path | None = None,
     where: Mapping[str, str] | None = None,
     task: str = "adv",
+    tasks: Sequence[str] = (),
+    fuse: bool = False,
     layers: str | None = None,
     pooling: str | None = None,
     head: str | None = None,
@@ -86,8 +83,11 @@ def tune_teacher(
 ) -> dict[str, Any]:
     """Tune a backbone on ratings; called again after an interruption it goes on.
 
-    labels, audio, where, task, speaker_from: as of `read_lessons`. backbone: a folder, or a hub's owner/name. method,
-    layers, pooling, head, top_layers, condition: as of `teacher.tuning.design`; by default as the method was published.
+    labels, audio, where, speaker_from: as of `read_lessons`. task: of `teacher.tuning.options.TASKS`, by one head.
+    tasks: two or more in its place, "adv" and columns whose values are told apart, each with adapters and a head of its
+    own: each is learned by itself first (a teacher in `output`/tasks), then all together, their adapters stacked or,
+    with fuse, fused. backbone: a folder, or a hub's owner/name. method, layers, pooling, head, top_layers, condition:
+    as of `teacher.tuning.design`; by default as the method was published.
     text_encoder: a folder, or a hub's owner/name, that makes vectors of the column `transcript`; without it the column
     `text_vector` has to hold them.
     epochs, learning_rate, longest: the method's own, if not given. patience: epochs without a better score on held-out
@@ -97,8 +97,9 @@ def tune_teacher(
     and ratings; backbone_data_licence: of what the backbone was trained on. Several processes that torchrun started
     tune one teacher together, batch_size clips each a step.
 
-    Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, uar, axes, missing, categories, split, n,
-    trainable, parameters, method, backbone, licence, data_licence, seconds, epochs, output}, on held-out speakers.
+    Returns what stands in `result.json`: {ccc: {axis: {value, low, high}}, uar: {column: {value, low, high}}, axes,
+    missing, classes: {column: values}, split, n, trainable, parameters, method, backbone, licence, data_licence,
+    seconds, epochs, output}, on held-out speakers.
 
     Raises:
         Refused: a licence is too strict, `output` holds another run, or another process writes there.
@@ -107,39 +108,84 @@ def tune_teacher(
     output, labels = Path(output), Path(labels)
     given = {key: value for key, value in locals().items() if key not in _NO_PART}
     _check(given)
+    asked = tuple(tasks) or TASKS[task]
+    composition = "none" if not tasks else "fuse" if fuse else "stack"
     chosen = {"top": top_layers} if top_layers else {}
-    design = design_of(method, layers=layers, pooling=pooling, head=head, condition=condition, **chosen)
-    with meet() as processes, ExitStack() as held:
+    design = design_of(
+        method, layers=layers, pooling=pooling, head=head, condition=condition, composition=composition, **chosen
+    )
+    with meet() as processes:
         with processes.in_turn():  # what is downloaded or decoded the others find there
             origin, words = find_backbone(backbone), _words(design, text_encoder)
             lessons = read_lessons(
-                labels, audio=None if audio is None else Path(audio), where=where, task=task,
+                labels, audio=None if audio is None else Path(audio), where=where, tasks=asked,
                 speaker_from=speaker_from, seed=seed,
             )  # fmt: skip
-            told = _told(labels, design, lessons, words)
-            design = answering(design, lessons.axes, lessons.categories, 0 if told is None else told.shape[1] - 1)
-            text = None if words is None else words.origin
-            config = _resolved(given, labels, design, origin, lessons, text, processes)
-            require(require_licence, {"the teacher": config["licence"], "what it learns from": config["data_licence"]})
+        return _tuned(_Job(given, labels, design, origin, words, lessons), output, processes)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is tuned on what. given: the arguments that decide the outcome; words: what makes vectors of transcripts."""
+
+    given: Mapping[str, Any]
+    labels: Path
+    design: Design
+    origin: Origin
+    words: TextEncoder | None
+    lessons: Lessons
+
+    @property
+    def text(self) -> Origin | None:
+        return None if self.words is None else self.words.origin
+
+    def only(self, task: str) -> _Job:
+        """One of several tasks by itself, on the same speakers."""
+        return replace(self, design=replace(self.design, composition="none"), lessons=self.lessons.only(task))
+
+
+def _tuned(job: _Job, output: Path, processes: Processes) -> dict[str, Any]:
+    """Tune into a folder, or go on with it; the result."""
+    lessons, origin = job.lessons, job.origin
+    with ExitStack() as held:
+        with processes.in_turn():
+            told = _told(job)
+            design = answering(job.design, lessons.axes, lessons.classes, 0 if told is None else told.shape[1] - 1)
+            config = _resolved(job, design, processes)
+            require(job.given["require_licence"],
+                    {"the teacher": config["licence"], "what it learns from": config["data_licence"]})  # fmt: skip
             if processes.first:
                 held.enter_context(sole_writer(output))
             finished = _begin(output, config, processes)
             if finished is not None:
                 return {**finished, "output": str(output)}
             if lessons.missing:
-                say(f"{labels}: no ratings of {', '.join(lessons.missing)}; the teacher will not answer them")
-            torch.manual_seed(seed)
-            network = _network(design, origin, checkpointing=checkpointing)
+                say(f"{job.labels}: no ratings of {', '.join(lessons.missing)}; the teacher will not answer them")
+            torch.manual_seed(config["seed"])
+            network = _network(design, origin, checkpointing=config["checkpointing"])
             if processes.first:
                 _check_before(output, network)
-            data = _decoded(lessons, output, told, decoded=not processes.first)
+            data = decode(lessons, output, told, by_another=not processes.first)
+        if design.composition == "none":
             network.start_near(torch.from_numpy(data.clips.targets[data.train]))
-            say(f"{method} on {origin.name}: {count(network):,} of {_size(network):,} parameters learn")
-        _fit(network, data, output, config, processes)
+        else:
+            begin_with(network, [_part(job, task, output, processes) for task in design.tasks])
+            torch.manual_seed(config["seed"])  # whatever the parts drew, if they were not there already
+        say(f"{design.method} on {origin.name}: {count(network):,} of {size(network):,} parameters learn")
+        with adapters_kept(network):
+            _fit(network, data, output, config, processes)
         with processes.in_turn():
             if processes.first:
-                return _finish(output, config, network, origin, lessons, data, text)
+                return finish(output, config, network, origin, lessons, data, job.text)
             return {**dict(read_json(output / runs.RESULT)), "output": str(output)}
+
+
+def _part(job: _Job, task: str, output: Path, processes: Processes) -> Path:
+    """What one of several tasks learns by itself: a folder, and a teacher."""
+    folder = output / PARTS / task
+    say(f"the task {task}, by itself: {folder}")
+    _tuned(job.only(task), folder, processes)
+    return folder
 
 
 def _begin(output: Path, config: Mapping[str, Any], processes: Processes) -> dict[str, Any] | None:
@@ -154,24 +200,14 @@ def _begin(output: Path, config: Mapping[str, Any], processes: Processes) -> dic
     return finished
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Decoded clips, and which of them are learned from and scored on: indices. beside: what is told of each."""
-
-    clips: Clips
-    train: np.ndarray
-    held_out: np.ndarray
-    beside: np.ndarray | None
-
-    def whole(self, network: TunedNetwork, together: int) -> Iterator[Batch]:
-        """What is scored on, as long as the backbone hears it."""
-        longest = network.backbone.longest_seconds
-        return whole_batches(self.clips, self.held_out, batch_size=together, longest=longest, beside=self.beside)
-
-
 def _check(given: Mapping[str, Any]) -> None:
     """Before anything is opened: numbers that cannot be."""
-    for option, known in (("task", TASKS), ("ccc_over", CCC_OVER)):
+    tasks = given["tasks"]
+    if tasks and (len(tasks) < 2 or len(set(tasks)) < len(tasks)):
+        raise DistillError(f"--tasks {','.join(tasks)}: takes two different tasks or more; --task learns one")
+    if given["fuse"] and not tasks:
+        raise DistillError("--fuse goes with --tasks, whose adapters it fuses")
+    for option, known in (("task", tuple(TASKS)), ("ccc_over", CCC_OVER)):
         if given[option] not in known:
             raise DistillError(f"--{option.replace('_', '-')} {given[option]}: there are {', '.join(known)}")
     for option in ("batch_size", "micro_batch", "epochs", "patience", "learning_rate", "longest"):
@@ -187,11 +223,12 @@ def _words(design: Design, text_encoder: str | None) -> TextEncoder | None:
     return open_text_encoder(find_text_encoder(text_encoder))
 
 
-def _told(labels: Path, design: Design, lessons: Lessons, words: TextEncoder | None) -> np.ndarray | None:
+def _told(job: _Job) -> np.ndarray | None:
     """What is said of the clips beside their sound: float32 [n, 1 + dimensions], or None where that plays no part."""
+    labels, design, words = job.labels, job.design, job.words
     if not design.conditions:
         return None
-    rows = [segment.columns for segment in lessons.segments]
+    rows = [segment.columns for segment in job.lessons.segments]
     text = "text" in design.conditions
     dimensions = (dimensions_of(rows) if words is None else words.dimensions) if text else 0
     if text and not dimensions:
@@ -206,13 +243,11 @@ def _told(labels: Path, design: Design, lessons: Lessons, words: TextEncoder | N
     return told
 
 
-def _resolved(
-    given: Mapping[str, Any], labels: Path, design: Design, origin: Origin, lessons: Lessons, text: Origin | None,
-    processes: Processes,
-) -> dict[str, Any]:  # fmt: skip
+def _resolved(job: _Job, design: Design, processes: Processes) -> dict[str, Any]:
     """Everything that decides the outcome: the run's `config.yaml`."""
+    given, labels, origin, lessons, text = job.given, job.labels, job.origin, job.lessons, job.text
     method = METHODS[design.method]
-    config = {key: value for key, value in given.items() if key not in ("licence", "where")}
+    config = {key: value for key, value in given.items() if key not in _TOLD}
     for key in ("epochs", "learning_rate", "longest"):
         config[key] = getattr(method, key) if config[key] is None else config[key]
     config["design"] = design.as_dict()
@@ -242,24 +277,11 @@ def _check_before(output: Path, network: TunedNetwork) -> None:
     saving.try_saving(output, network)
 
 
-def _decoded(lessons: Lessons, output: Path, told: np.ndarray | None, *, decoded: bool) -> _Data:
-    """Decode once; what cannot be read is named, and is missed on its side alone. decoded: another process has."""
-    examples = lessons.examples()
-    places = {id(example): place for place, example in enumerate(examples)}
-    folder = output / _CACHE
-    clips, kept = cached(examples, folder) if decoded else cache(examples, folder, shortest=saving.SHORTEST_SECONDS)
-    read = np.array([places[id(example)] for example in kept])
-    sides = lessons.held[read]
-    if sides.all() or not sides.any():
-        side = "training" if sides.all() else "held-out"
-        raise DistillError(f"no {side} clip can be read; {output / 'left_out.csv'} names what is missing")
-    return _Data(clips, np.flatnonzero(~sides), np.flatnonzero(sides), None if told is None else told[read])
-
-
-def _fit(network: TunedNetwork, data: _Data, output: Path, config: Mapping[str, Any], processes: Processes) -> None:
+def _fit(network: TunedNetwork, data: Decoded, output: Path, config: Mapping[str, Any], processes: Processes) -> None:
     """Train; the network of the first process has the best weights then."""
     device = choose_device(config["device"])
-    method, micro_batch = METHODS[config["design"]["method"]], config["micro_batch"]
+    method, micro_batch = METHODS[network.design.method], config["micro_batch"]
+    columns = columns_of(network.design.classes)
     schedule = Schedule(
         config["epochs"], None, config["learning_rate"], weight_decay=method.weight_decay, patience=config["patience"]
     )
@@ -270,50 +292,11 @@ def _fit(network: TunedNetwork, data: _Data, output: Path, config: Mapping[str, 
     )  # fmt: skip
     weights = fit(
         network, batches, lambda: data.whole(network, micro_batch),
-        objective=Objective(loss_for(data.clips.targets[data.train])), schedule=schedule, folder=output, device=device,
+        objective=Objective(loss_for(data.clips.targets[data.train], list(columns.values()))), schedule=schedule,
+        folder=output, device=device,
         precision=choose_precision(config["precision"], device, reduced_on_cpu=False),
-        parts=Parts(micro_batch, exact=config["ccc_over"] == "batch"), score=score,
+        parts=Parts(micro_batch, exact=config["ccc_over"] == "batch"), score=partial(score, columns=columns),
         processes=processes,
     )  # fmt: skip
     if processes.first:
         network.load_state_dict(weights)
-
-
-def _finish(
-    output: Path, config: Mapping[str, Any], network: TunedNetwork, origin: Origin, lessons: Lessons, data: _Data,
-    text: Origin | None,
-) -> dict[str, Any]:  # fmt: skip
-    """Score what was held out, write the teacher, then the result."""
-    device = choose_device(config["device"])
-    saving.rounded(network)
-    scores = _scores(*answers(network, data.whole(network, config["micro_batch"]), device))
-    card = saving.describe(origin, network.backbone, network.design, name=output.resolve().name, said=config)
-    saving.write_teacher(output, network, origin, card, text)
-    last = json.loads((output / METRICS).read_text(encoding="utf-8").splitlines()[-1])
-    result = {
-        **scores, "axes": list(lessons.axes), "missing": list(lessons.missing), "categories": list(lessons.categories),
-        "split": {**summary(lessons), "train": len(data.train), "held_out": len(data.held_out)},
-        "method": network.design.method, "backbone": origin.name, "trainable": count(network),
-        "parameters": _size(network), "licence": config["licence"], "data_licence": config["data_licence"],
-        "trained_on": config["trained_on"], "seconds": last["seconds"], "epochs": last["epoch"],
-    }  # fmt: skip
-    write_model_card(output, result, network.design)
-    write_json(output / runs.RESULT, result)
-    for folder in (_CACHE, "checkpoints"):
-        shutil.rmtree(output / folder)
-    return {**result, "output": str(output)}
-
-
-def _scores(predicted: np.ndarray, target: np.ndarray) -> dict[str, Any]:
-    """{n, ccc: {axis: {value, low, high}}, uar: {value, low, high} or None}, on what was held out."""
-    found = agreement(predicted, target)
-    axes = len(AXES)
-    told = np.isfinite(target[:, axes:]).all(1)
-    uar = None
-    if target.shape[1] > axes and told.any():
-        uar = interval(unweighted_recall, predicted[told, axes:].argmax(1), target[told, axes:].argmax(1))
-    return {"n": len(target), "ccc": found["ccc"], "uar": uar}
-
-
-def _size(network: TunedNetwork) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -67,7 +67,9 @@ def test_every_tensor_that_learns_has_a_gradient_and_no_other(kind: str, method:
     ("last", "weighted", "attentive-merge", "first:1"), POOLINGS, HEADS
 )))  # fmt: skip
 def test_so_has_every_tensor_of_the_head(layers: str, pooling: str, head: str) -> None:
-    tuned = network("hubert", "head", layers=layers, pooling=pooling, head=head, categories=("anger", "joy"))
+    tuned = network(
+        "hubert", "head", layers=layers, pooling=pooling, head=head, classes=(("category", ("anger", "joy")),)
+    )
     answers = tuned.train()(*batch())
     assert answers.shape == (2, 5)
     answers.square().sum().backward()
@@ -252,9 +254,9 @@ def test_what_stands_behind_a_clip_changes_no_answer(kind: str, method: str) -> 
 
 
 def test_an_axis_that_nobody_rated_is_not_answered() -> None:
-    tuned = network("hubert", "head", axes=("arousal", "valence"), categories=("anger", "joy"))
+    tuned = network("hubert", "head", axes=("arousal", "valence"), classes=(("category", ("anger", "joy")),))
     assert torch.isnan(tuned(*batch())).tolist() == [[False, True, False, False, False]] * 2
-    assert tuned.head.out_features == 4
+    assert tuned.head.each[0].out_features == 4
 
 
 @pytest.mark.parametrize("options", [
@@ -273,21 +275,21 @@ def test_a_backbone_with_too_few_layers_is_told() -> None:
 
 
 def test_an_axis_begins_at_the_mean_of_what_is_known_of_it() -> None:
-    tuned = network("hubert", "head", axes=("arousal", "valence"), categories=("anger", "joy"))
+    tuned = network("hubert", "head", axes=("arousal", "valence"), classes=(("category", ("anger", "joy")),))
     targets = torch.tensor([[0.2, torch.nan, 0.5, 1, 0], [0.6, torch.nan, torch.nan, torch.nan, torch.nan]])
-    before = tuned.head.bias.detach().clone()
+    before = tuned.head.each[0].bias.detach().clone()
     tuned.start_near(targets)
-    torch.testing.assert_close(tuned.head.bias[:2].detach(), torch.tensor([0.4, 0.5]))
-    assert torch.equal(tuned.head.bias[2:], before[2:])
+    torch.testing.assert_close(tuned.head.each[0].bias[:2].detach(), torch.tensor([0.4, 0.5]))
+    assert torch.equal(tuned.head.each[0].bias[2:], before[2:])
 
 
 def test_pruned_layers_are_gone() -> None:
     tuned = network("wavlm", "full", layers="attentive-merge:1")
-    assert len(tuned.backbone.blocks) == 1 and tuned.merge.outer.out_features == 1
+    assert len(tuned.backbone.blocks) == 1 and tuned.readouts[0].merge.outer.out_features == 1
 
 
 def test_a_design_is_read_back_and_a_strange_one_refused() -> None:
-    design = design_of("adapter", categories=("anger",), axes=AXES[:1])
+    design = design_of("adapter", classes=(("category", ("anger", "joy")),), axes=AXES[:1])
     assert Design.from_dict(design.as_dict()) == design
     with pytest.raises(DistillError, match="cannot be read"):
         Design.from_dict({**design.as_dict(), "wings": 2})

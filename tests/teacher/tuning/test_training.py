@@ -138,8 +138,9 @@ def mine(folders: dict[str, Path], corpus: Path, tmp_path_factory: pytest.TempPa
 def test_the_result_says_what_was_learned_and_how_well(mine: Path) -> None:
     result = json.loads((mine / "result.json").read_text())
     assert result["axes"] == ["arousal", "valence"] and result["missing"] == ["dominance"]
-    assert result["categories"] == ["calm", "stirred"] and set(result["ccc"]) == {"arousal", "valence"}
-    assert 0 <= result["uar"]["low"] <= result["uar"]["value"] <= result["uar"]["high"] <= 1
+    assert result["classes"] == {"category": ["calm", "stirred"]} and set(result["ccc"]) == {"arousal", "valence"}
+    recall = result["uar"]["category"]
+    assert 0 <= recall["low"] <= recall["value"] <= recall["high"] <= 1
     assert result["split"]["by"] == "speaker" and len(result["split"]["held_out_groups"]) == 1
     assert result["split"]["train"] + result["split"]["held_out"] == 24
     lines = [json.loads(line) for line in (mine / "metrics.jsonl").read_text().splitlines()]
@@ -152,7 +153,7 @@ def test_the_folder_holds_what_learned_and_nothing_else(mine: Path) -> None:
         "teacher.json",
     }  # fmt: skip
     names = set(load_file(mine / "learned.safetensors"))
-    assert {"head.weight", "head.bias", "hidden.0.weight"} <= names
+    assert {"head.each.0.weight", "head.each.0.bias", "readouts.0.hidden.0.weight"} <= names
     assert not any(".attention." in name for name in names)
 
 
@@ -209,11 +210,11 @@ def test_an_interrupted_tuning_ends_the_same_to_the_bit(
     original = training.score
     calls: list[int] = []
 
-    def dies(*given: Any) -> Any:
+    def dies(*given: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return original(*given)
+        return original(*given, **options)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(training, "score", dies)
@@ -245,15 +246,15 @@ def copied(folder: Path, to: Path) -> Path:
 def test_other_weights_than_it_was_saved_with_are_refused(mine: Path, tmp_path: Path) -> None:
     damaged = copied(mine, tmp_path / "damaged")
     tensors = load_file(damaged / "learned.safetensors")
-    save_file({**tensors, "head.bias": tensors["head.bias"] + 1}, damaged / "learned.safetensors")
+    save_file({**tensors, "head.each.0.bias": tensors["head.each.0.bias"] + 1}, damaged / "learned.safetensors")
     with pytest.raises(DistillError, match=r"learned\.safetensors: is not the file that teacher\.json speaks of"):
         open_teacher(str(damaged), "cpu")
 
 
 @pytest.mark.parametrize("change", [
-    lambda tensors: {name: x for name, x in tensors.items() if name != "head.bias"},
+    lambda tensors: {name: x for name, x in tensors.items() if name != "head.each.0.bias"},
     lambda tensors: {**tensors, "wings": torch.zeros(2)},
-    lambda tensors: {**tensors, "head.bias": torch.zeros(9)},
+    lambda tensors: {**tensors, "head.each.0.bias": torch.zeros(9)},
 ])  # fmt: skip
 def test_a_tensor_more_or_less_or_misshaped_is_named(
     change: Callable[[dict[str, Any]], dict[str, Any]], mine: Path, tmp_path: Path
@@ -263,7 +264,7 @@ def test_a_tensor_more_or_less_or_misshaped_is_named(
     said = json.loads((damaged / "teacher.json").read_text())
     said["learned"]["sha256"] = sha256_of(damaged / "learned.safetensors")
     (damaged / "teacher.json").write_text(json.dumps(said))
-    with pytest.raises(DistillError, match=r"the tensor (head\.bias|wings)"):
+    with pytest.raises(DistillError, match=r"the tensor (head\.each\.0\.bias|wings)"):
         open_teacher(str(damaged), "cpu")
 
 
@@ -301,7 +302,7 @@ def without(*columns: str) -> Callable[[dict[str, str]], dict[str, str]]:
 @pytest.mark.parametrize(("change", "options", "said"), [
     (without("arousal", "valence"), {}, "has no ratings of arousal, dominance, valence"),
     (without("speaker"), {}, "of 24 of 24 clips the speaker is not known"),
-    (without("category"), {"task": "both"}, "needs a column 'category'"),
+    (without("category"), {"task": "both"}, "telling 'category' apart needs such a column"),
     (lambda row: {**row, "arousal": "4.5"}, {}, "ratings are numbers from 0 to 1"),
     (lambda row: {**row, "arousal": "high"}, {}, "arousal is 'high'"),
     (lambda row: {**row, "arousal": "0.5"}, {}, "arousal is the same in all"),
