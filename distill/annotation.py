@@ -19,7 +19,8 @@ class Annotation:
     adv: float32 [batch, 3], about 0..1, never clipped.
     spread: float32 [batch, 3], standard deviation over annotators or views, or None where one answered once.
     embedding: float32 [batch, dimensions], or None.
-    categories: float32 [batch, categories], the probability of each that the annotator tells apart, or None.
+    categories: float32 [batch, classes], the probability of each class that the card names, column after column, or
+    None.
     reasons: why a row of NaN has no answer, None for one that has; or None where nothing failed.
 
     >>> Annotation(adv=np.array([[0.5, np.nan, 0.4]], np.float32)).adv.shape  # a clip whose dominance nobody said
@@ -42,6 +43,7 @@ class TeacherCard:
     shortest_seconds, longest_seconds: clips outside are failures, or cut into windows.
     order: of the axes in the teacher's own answers, put right at its door. proven_on: what its loader was tested on.
     own_threads: it spreads one clip over all cores by itself, and more processes would only cost memory.
+    classes: what it tells apart beside the axes: a name (category, sex) and its values, in the order of its answers.
     """
 
     name: str
@@ -63,6 +65,7 @@ class TeacherCard:
     order: tuple[str, ...] = AXES
     proven_on: str = "its own weights"
     own_threads: bool = False
+    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The card as plain JSON types.
@@ -72,7 +75,24 @@ class TeacherCard:
         >>> card.as_dict()["axes"]
         ['arousal', 'dominance', 'valence']
         """
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: _listed(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> TeacherCard:
+        """What `as_dict` gave.
+
+        Raises:
+            TypeError: a key that is not known, or one that is missing.
+        """
+        return cls(**{key: _frozen(value) for key, value in said.items()})
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
 
 
 class Annotator(Protocol):

@@ -121,11 +121,13 @@ def annotate_decoded(batch: Decoded, annotator: Annotator, *, embeddings: bool =
 
 @dataclass(frozen=True)
 class Answer:
-    """What a teacher said of one signal; the embedding in half precision."""
+    """What a teacher said of one signal; the embedding in half precision. classes: further columns of the row, of
+    teachers that tell something apart."""
 
     adv: tuple[float | None, ...]
     spread: tuple[float | None, ...]
     embedding: np.ndarray | None
+    classes: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def _answers(
     answers: dict[str, Answer] = {}
     refused: dict[str, str] = {}
     for index, key in enumerate(question.key for question in questions):
-        answer = _answer(annotation, index, embeddings=embeddings)
+        answer = _answer(annotation, index, annotator.card.classes, embeddings=embeddings)
         if any(answer.adv[column] is None for column in _columns(annotator)):
             reason = annotation.reasons[index] if annotation.reasons else None
             refused[key] = reason or f"the teacher {annotator.card.name} answered NaN"
@@ -176,12 +178,32 @@ def _columns(annotator: Annotator) -> list[int]:
     return [index for index, axis in enumerate(AXES) if axis in annotator.card.axes]
 
 
-def _answer(annotation: Annotation, index: int, *, embeddings: bool) -> Answer:
+def _answer(
+    annotation: Annotation, index: int, classes: Sequence[tuple[str, Sequence[str]]], *, embeddings: bool
+) -> Answer:
     adv = _finite(annotation.adv[index])
     spread = (None,) * len(adv) if annotation.spread is None else _finite(annotation.spread[index])
     with np.errstate(over="ignore"):  # told by the infinity
         embedding = np.asarray(annotation.embedding[index]).astype(np.float16) if embeddings else None
-    return Answer(adv, spread, embedding)
+    said = {} if annotation.categories is None else said_classes(np.asarray(annotation.categories[index]), classes)
+    return Answer(adv, spread, embedding, said)
+
+
+def said_classes(probabilities: np.ndarray, classes: Sequence[tuple[str, Sequence[str]]]) -> dict[str, str]:
+    """The likeliest class of each column and its probability, as columns of a label table. probabilities: float
+    [classes], column after column.
+
+    >>> said_classes(np.array([0.25, 0.75]), [("sex", ("female", "male"))])
+    {'said_sex': 'male', 'said_sex_probability': '0.750'}
+    """
+    found: dict[str, str] = {}
+    at = 0
+    for column, names in classes:
+        own = probabilities[at : at + len(names)]
+        best = int(own.argmax())
+        found |= {f"said_{column}": names[best], f"said_{column}_probability": f"{own[best]:.3f}"}
+        at += len(names)
+    return found
 
 
 def _finite(values: Any) -> tuple[float | None, ...]:
@@ -191,7 +213,7 @@ def _finite(values: Any) -> tuple[float | None, ...]:
 def _row(segment: Segment, key: str, answer: Answer) -> table.Row:
     return table.Row(
         segment.file, segment.start, segment.end, key, answer.adv, answer.spread, segment.size, segment.changed,
-        segment.columns, answer.embedding,
+        {**segment.columns, **answer.classes}, answer.embedding,
     )  # fmt: skip
 
 

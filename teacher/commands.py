@@ -222,6 +222,10 @@ def _timed(result: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
+def _listed(context: click.Context, option: click.Parameter, value: str | None) -> list[str] | None:
+    return None if value is None else [task.strip() for task in value.split(",") if task.strip()]
+
+
 @click.command("train-teacher")
 @click.option(
     "--method", type=click.Choice([PROSODY, *METHODS]),
@@ -237,7 +241,10 @@ def _timed(result: dict[str, Any]) -> str:
 @audio_option
 @output_option("Folder for the teacher.")
 @where_option
-@click.option("--task", type=click.Choice(TASKS), help="What is learned [default: adv].")
+@click.option("--task", type=click.Choice(list(TASKS)), help="What is learned [default: adv].")
+@click.option("--tasks", metavar="adv,COLUMN,...", callback=_listed, help="Several tasks in its place, each with "
+              "adapters of its own, stacked: adv, and columns whose values are told apart.")  # fmt: skip
+@click.option("--fuse", is_flag=True, default=None, help="Let each frame attend to the adapters of all --tasks.")
 @click.option("--layers", metavar="last|weighted|attentive-merge|first:N", help="What is heard of the layers; "
               "NAME:N goes without those behind the first N [default: the method's].")  # fmt: skip
 @click.option("--pooling", type=click.Choice(POOLINGS), help="Over time [default: mean].")
@@ -275,9 +282,12 @@ def train_teacher(as_json: bool, **options: Any) -> Any:
     Example:
       distill train-teacher --labels ratings.csv --audio recordings/ -o teachers/mine
       distill train-teacher --backbone microsoft/wavlm-base-plus --method lora --labels ratings.csv -o teachers/mine
+      distill train-teacher --backbone microsoft/wavlm-large --tasks adv,category,sex --fuse --labels ratings.csv -o all
     """
     from teacher.training import train_teacher as run
 
+    if options["task"] is not None and options["tasks"] is not None:
+        raise click.UsageError("--tasks takes the place of --task")
     # What was not asked for is left to the method: the two kinds take different options.
     asked = {key: value for key, value in options.items() if value is not None}
     result = run(**asked)
@@ -291,7 +301,7 @@ def _trained(result: dict[str, Any]) -> str:
 
 def _tuned(result: dict[str, Any]) -> str:
     scores = [f"{axis} CCC {_in_interval(score)}" for axis, score in result["ccc"].items()]
-    scores += [f"category UAR {_in_interval(result['uar'])}"] if result["uar"] else []
+    scores += [f"{column} UAR {_in_interval(recall)}" for column, recall in result["uar"].items()]
     lacking = [f"not rated, not answered: {', '.join(result['missing'])}"] if result["missing"] else []
     return "\n  ".join([
         f"{result['output']}: {result['method']} on {result['backbone']}, {result['trainable']:,} of "

@@ -102,6 +102,7 @@ class Rival:
         Raises:
             AudioError: it has no answer.
         """
+        clip = Clip(clip.signal, {name: value for name, value in clip.columns.items() if name not in self._answered})
         self.model.reject(clip.signal)
         began, worked = time.perf_counter(), time.process_time()
         said: Annotation = self.model.annotate([clip])
@@ -114,6 +115,11 @@ class Rival:
         if said.categories is not None:
             self.categories[row] = np.asarray(said.categories)[0]
 
+    @property
+    def _answered(self) -> tuple[str, ...]:
+        """Columns of the truth that nobody tells it."""
+        return (*AXES, CATEGORY, *(column for column, _ in self.annotator.card.classes))
+
     def report(self, rated: Rated, rows: Sequence[int], seed: int) -> dict[str, Any]:
         """What stands of it in the result."""
         predicted = np.array([self.adv[row] for row in rows])
@@ -122,21 +128,24 @@ class Rival:
         wall, processor = zip(*timed, strict=True)
         card = self.annotator.card
         return {
-            **found, "n": len(rows), "uar": self._recall(rated, rows, seed), **_made(Path(self.name)),
+            **found, "n": len(rows), "uar": self._recalls(rated, rows, seed), **_made(Path(self.name)),
             "parameters": card.parameters, "seconds": spread(wall, 4), "processor_seconds": spread(processor, 4),
             "licence": card.licence, "data_licence": card.data_licence,
         }  # fmt: skip
 
-    def _recall(self, rated: Rated, rows: Sequence[int], seed: int) -> dict[str, Any] | None:
-        """UAR over the clips whose category it could have said, and how many those are."""
-        names: list[str] = read_json(Path(self.name) / TEACHER)["design"]["categories"] if self.categories else []
-        said = {row: str(rated.columns[row].get(CATEGORY) or "").strip() for row in rows if row in self.categories}
-        known = [row for row in rows if said.get(row) in names]
-        if len(known) < 2:
-            return None
-        truth = np.array([names.index(said[row]) for row in known])
-        predicted = np.array([int(self.categories[row].argmax()) for row in known])
-        return {**interval(unweighted_recall, predicted, truth, seed=seed), "n": len(known), "categories": len(names)}
+    def _recalls(self, rated: Rated, rows: Sequence[int], seed: int) -> dict[str, Any]:
+        """{column: UAR over the clips whose class it could have said, and how many those are}."""
+        found, at = {}, 0
+        for column, names in self.annotator.card.classes if self.categories else ():
+            said = {row: str(rated.columns[row].get(column) or "").strip() for row in rows}
+            known = [row for row in rows if said[row] in names]
+            if len(known) > 1:
+                truth = np.array([names.index(said[row]) for row in known])
+                predicted = np.array([int(self.categories[row][at : at + len(names)].argmax()) for row in known])
+                score = interval(unweighted_recall, predicted, truth, seed=seed)
+                found[column] = {**score, "n": len(known), "classes": len(names)}
+            at += len(names)
+        return found
 
 
 def ask_all(
@@ -170,9 +179,7 @@ def _in_turn(rivals: Mapping[str, Rival], recordings: Recordings, rated: Rated, 
     """Why one of them has no answer to a clip; None where all have."""
     try:
         signal = recordings.read(key)
-        hidden = (*AXES, CATEGORY)
-        columns = {name: value for name, value in rated.columns[row].items() if name not in hidden}
-        clip = Clip(signal, {**columns, "file": key[0], "start": key[1], "end": key[2]})
+        clip = Clip(signal, {**rated.columns[row], "file": key[0], "start": key[1], "end": key[2]})
         for name in turned(list(rivals), row):
             rivals[name].answer(row, clip)
     except AudioError as error:
@@ -186,9 +193,14 @@ def _made(folder: Path) -> dict[str, Any]:
         return {"method": None, "backbone": None, "trainable": None}
     said = read_json(folder / TEACHER)
     return {
-        "method": said["design"]["method"], "backbone": said["backbone"]["name"],
+        "method": _method(said["design"]), "backbone": said["backbone"]["name"],
         "trainable": said["learned"]["parameters"],
     }  # fmt: skip
+
+
+def _method(design: Mapping[str, Any]) -> str:
+    composition = design["composition"]
+    return str(design["method"]) if composition == "none" else f"{design['method']}, {composition}"
 
 
 def as_table(result: Mapping[str, Any]) -> str:
@@ -198,9 +210,9 @@ def as_table(result: Mapping[str, Any]) -> str:
 
 def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     axes = [axis for axis in AXES if any(axis in one["ccc"] for one in result["teachers"].values())]
-    recalls = any(one["uar"] for one in result["teachers"].values())
-    columns = ["teacher", "method", *(f"{axis} CCC" for axis in axes), *(["UAR"] if recalls else []), "learned",
-               "parameters", "seconds a clip"]  # fmt: skip
+    recalls = list(dict.fromkeys(column for one in result["teachers"].values() for column in one["uar"]))
+    columns = ["teacher", "method", *(f"{axis} CCC" for axis in axes), *(f"{column} UAR" for column in recalls),
+               "learned", "parameters", "seconds a clip"]  # fmt: skip
     yield f"# Teachers on {result['truth']}"
     yield ""
     yield f"{result['n']} clips that all of them answered, {result['failed']} that one of them could not."
@@ -209,7 +221,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield _row(columns)
     yield _row(["---"] * len(columns))
     for name, one in result["teachers"].items():
-        scores = [_score(one["ccc"].get(axis)) for axis in axes] + ([_score(one["uar"])] if recalls else [])
+        scores = [_score(one["ccc"].get(axis)) for axis in axes]
+        scores += [_score(one["uar"].get(column)) for column in recalls]
         learned = "" if one["trainable"] is None else f"{one['trainable']:,}"
         pace = f"{one['seconds']['median']:.3g} ({one['seconds']['p10']:.3g} to {one['seconds']['p90']:.3g})"
         yield _row([Path(name).name, one["method"] or "", *scores, learned, f"{one['parameters']:,}", pace])

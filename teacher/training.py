@@ -8,7 +8,7 @@ from typing import Any
 from distill.errors import DistillError
 from distill.launched import launched
 from distill.licences import UNKNOWN
-from teacher.tuning.options import METHODS, PROSODY
+from teacher.tuning.options import COMPOSED, METHODS, PROSODY
 
 
 def train_teacher(
@@ -23,13 +23,14 @@ def train_teacher(
     """Train a teacher on rated recordings into the folder `output`, which `distill label --teacher` takes.
 
     method: "prosody" (`teacher.prosody.training.train_prosody`) or one of `teacher.tuning.options.METHODS`, which tune
-    a `backbone`; by default "lora" of the backbone that is given, else "prosody". audio: folder that the files stand
-    in, by default that of the table. options: those of `train_prosody`, or of `teacher.tuning.training.tune_teacher`.
+    a `backbone`; by default "lora" of the backbone that is given ("adapter" for several tasks), else "prosody".
+    audio: folder that the files stand in, by default that of the table. options: those of `train_prosody`, or of
+    `teacher.tuning.training.tune_teacher`.
 
     Raises:
         DistillError: a method that is not known, an option or a backbone that the method does not take; and as of them.
     """
-    method = method or (PROSODY if backbone is None else "lora")
+    method = method or (PROSODY if backbone is None else COMPOSED[0] if options.get("tasks") else "lora")
     if method == PROSODY:
         return _prosody(Path(labels), Path(output), backbone, audio, options)
     if method not in METHODS:

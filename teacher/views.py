@@ -33,7 +33,8 @@ class Views:
         self.together = max(1, self._at_once // views)
 
     def annotate(self, signals: Any, lengths: Sequence[int], sampling_rate: int) -> Annotation:
-        """adv: of the clips as they are [batch, 3]; spread: over the views; embedding: of the clips as they are."""
+        """adv: of the clips as they are [batch, 3]; spread: over the views; embedding, categories: of the clips as they
+        are."""
         clips = [clip_of(signal, length) for signal, length in zip(signals, lengths, strict=True)]
         seen = [view for clip in clips for view in views_of(clip, self.views, self._shortest)]
         chunks = [seen[at : at + self._at_once] for at in range(0, len(seen), self._at_once)]
@@ -44,7 +45,11 @@ class Views:
             variance = variance + np.square(self._by_clip([one.spread for one in given])).mean(1)
         together = None if any(one.embedding is None for one in given) else [on_host(one.embedding) for one in given]
         embedding = None if together is None else np.concatenate(together)[:: self.views]
-        return Annotation(adv[:, 0].astype(np.float32), np.sqrt(variance).astype(np.float32), embedding)
+        classes = None if any(one.categories is None for one in given) else [on_host(one.categories) for one in given]
+        return Annotation(
+            adv[:, 0].astype(np.float32), np.sqrt(variance).astype(np.float32), embedding,
+            None if classes is None else np.concatenate(classes)[:: self.views],
+        )  # fmt: skip
 
     @property
     def _shortest(self) -> int:

@@ -87,12 +87,7 @@ def _bundled() -> Prosody:
 def _load(folder: Path) -> Prosody:
     weights = folder / "prosody.npz"
     regressor = read_regressor(weights)
-    card = _card(read_json(folder / "prosody.json")["card"])
+    card = TeacherCard.from_dict(read_json(folder / "prosody.json")["card"])
     if (revision := sha256_of(weights)[:12]) != card.revision:
         raise ValueError(f"{folder}: the card describes revision {card.revision}, the weights are {revision}")
     return Prosody(card, regressor)
-
-
-def _card(stored: dict[str, Any]) -> TeacherCard:
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-    return TeacherCard(**values)

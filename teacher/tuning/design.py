@@ -48,6 +48,9 @@ class Design:
         if self.top < 1:
             raise DistillError(f"--top-layers {self.top}: at least one layer has to learn")
 
+        if "gender" in self.conditions and "sex" in self.tasks:
+            raise DistillError(f"--condition {self.condition} tells the teacher the sex that it is to answer")
+
     @property
     def merge(self) -> str:
         """last, weighted or attentive-merge."""

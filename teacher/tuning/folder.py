@@ -30,9 +30,6 @@ def card_in(folder: Path) -> TeacherCard:
     """
     said: Any = read_json(folder / TEACHER)
     try:
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in said["card"].items()
-        }
-        return TeacherCard(**{**fields, "name": folder.resolve().name})
+        return TeacherCard.from_dict({**said["card"], "name": folder.resolve().name})
     except (KeyError, TypeError, AttributeError) as error:
         raise DistillError(f"{folder / TEACHER}: is no tuned teacher ({error})") from None

@@ -229,4 +229,5 @@ def describe(origin: Origin, backbone: Backbone, design: Design, *, name: str, s
         normalisation=backbone.normalisation, gain_invariant=backbone.normalises, sampling_rate=SAMPLING_RATE,
         shortest_seconds=SHORTEST_SECONDS, longest_seconds=backbone.longest_seconds, own_threads=True,
         licence=said["licence"], data_licence=said["data_licence"], trained_on=said["trained_on"],
+        classes=design.classes,
     )  # fmt: skip

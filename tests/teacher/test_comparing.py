@@ -69,7 +69,7 @@ def test_all_answer_the_same_clips_and_are_scored_on_those_that_all_have(
     right, half = result["teachers"]["right"], result["teachers"]["half"]
     assert right["ccc"]["arousal"]["value"] == pytest.approx(1, abs=1e-3) and set(right["ccc"]) == {"arousal"}
     assert half["ccc"]["arousal"]["value"] < 0.7 and half["n"] == right["n"] == 11
-    assert right["parameters"] == 7 and right["trainable"] is None and right["uar"] is None
+    assert right["parameters"] == 7 and right["trainable"] is None and right["uar"] == {}
     assert 0 <= right["seconds"]["p10"] <= right["seconds"]["median"] <= right["seconds"]["p90"]
     assert "too short" in (tmp_path / "report" / "failed.csv").read_text()
     assert json.loads((tmp_path / "report" / "comparison.json").read_text())["n"] == 11
@@ -112,7 +112,8 @@ def test_a_tuned_teacher_is_told_with_what_learned_and_its_recall(truth: Path, t
     result = compare_teachers([str(tmp_path / "mine")], truth=truth, output=tmp_path / "report", device="cpu")
     (one,) = result["teachers"].values()
     assert (one["method"], one["backbone"]) == ("head", str(backbone)) and one["trainable"] == made["trainable"]
-    assert one["uar"]["n"] == 12 and one["uar"]["categories"] == 2 and 0 <= one["uar"]["value"] <= 1
+    recall = one["uar"]["category"]
+    assert recall["n"] == 12 and recall["classes"] == 2 and 0 <= recall["value"] <= 1
     assert "| mine | head |" in as_table(result) and "UAR" in as_table(result)
 
 

@@ -43,10 +43,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: backbones.write(kind, root / kind) for kind in backbones.KINDS}
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rated_tones(root: Path) -> Path:
     """ratings.csv and 24 clips of 0.5 to 0.7 s of six speakers: arousal is pitch, valence is how clean it is."""
-    root = tmp_path_factory.mktemp("corpus")
     draw = np.random.default_rng(0)
     rows = []
     for number in range(24):
@@ -60,6 +58,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (root / "ratings.csv").open("w", newline="") as handle:
         csv.writer(handle).writerows([COLUMNS, *rows])
     return root
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rated_tones(tmp_path_factory.mktemp("corpus"))
 
 
 def tuned(backbone: Path, corpus: Path, output: Path, method: str = "lora", **options: Any) -> dict[str, Any]:
@@ -285,7 +288,7 @@ def test_another_backbone_than_it_was_tuned_on_is_refused(
 # --- before the first step -------------------------------------------------------------------------------------------
 
 
-def table(corpus: Path, path: Path, change: Callable[[dict[str, str]], dict[str, str] | None]) -> Path:
+def table_of(corpus: Path, path: Path, change: Callable[[dict[str, str]], dict[str, str] | None]) -> Path:
     with (corpus / "ratings.csv").open() as handle:
         rows = [changed for row in csv.DictReader(handle) if (changed := change(row)) is not None]
     with path.open("w", newline="") as handle:
@@ -316,7 +319,7 @@ def without(*columns: str) -> Callable[[dict[str, str]], dict[str, str]]:
 def test_what_cannot_work_is_said_before_the_first_step(
     change: Any, options: dict[str, Any], said: str, folders: dict[str, Path], corpus: Path, tmp_path: Path
 ) -> None:
-    labels = table(corpus, tmp_path / "t.csv", change)
+    labels = table_of(corpus, tmp_path / "t.csv", change)
     with pytest.raises(DistillError, match=said):
         tuned(folders["hubert"], corpus, tmp_path / "mine", labels=labels, audio=corpus, **options)
     assert not (tmp_path / "mine" / "metrics.jsonl").exists()
@@ -339,7 +342,7 @@ def test_what_cannot_be_saved_is_said_before_the_first_step(
 
 
 def test_speakers_may_stand_in_the_paths(folders: dict[str, Path], corpus: Path, tmp_path: Path) -> None:
-    labels = table(corpus, tmp_path / "t.csv", without("speaker"))
+    labels = table_of(corpus, tmp_path / "t.csv", without("speaker"))
     result = tuned(
         folders["hubert"], corpus, tmp_path / "mine", "head", labels=labels, audio=corpus, speaker_from=r"(\d)\.wav",
         epochs=1,
@@ -349,7 +352,9 @@ def test_speakers_may_stand_in_the_paths(folders: dict[str, Path], corpus: Path,
 
 def test_a_split_that_the_table_gives_is_kept_to(folders: dict[str, Path], corpus: Path, tmp_path: Path) -> None:
     sides = {"s0": "Train", "s1": "Train", "s2": "Development", "s3": "Test1", "s4": "Train", "s5": "Train"}
-    labels = table(corpus, tmp_path / "t.csv", lambda row: {**without("speaker")(row), "split": sides[row["speaker"]]})
+    labels = table_of(
+        corpus, tmp_path / "t.csv", lambda row: {**without("speaker")(row), "split": sides[row["speaker"]]}
+    )
     result = tuned(folders["hubert"], corpus, tmp_path / "mine", "head", labels=labels, audio=corpus, epochs=1)
     assert result["split"] == {"by": "the column split", "held_out_groups": result["split"]["held_out_groups"],
                                "train": 16, "held_out": 4}  # fmt: skip
