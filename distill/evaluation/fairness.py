@@ -4,8 +4,8 @@ Wagner et al. (2023), "Dawn of the transformer era in speech emotion recognition
 limits: CCC, its difference between the sexes, the ranking of speakers, what 20 dB of noise costs, and how many answers
 stay as they are when a clip is changed as little as a person would hardly hear. How strong the filters and the clipping
 are is chosen here; the paper's own strengths are not known. Low and high voices are compared as by Derington et al.
-(2023), whose groups are told in `distill.evaluation.pitch`, and whose limit is taken over, too: each group's CCC against
-that of all groups together.
+(2023), whose groups are told in `distill.evaluation.pitch`, and whose limit is taken over, too: the CCC of each group
+against that of all groups together.
 """
 
 from __future__ import annotations
