@@ -126,6 +126,10 @@ def _checked(result: dict[str, Any]) -> str:
     "--fairness", is_flag=True,
     help="CCC by sex and by pitch, ranking of speakers, answers under slight changes: whether limits are kept.",
 )  # fmt: skip
+@click.option(
+    "--implicit-text", "implicit", is_flag=True,
+    help="Answer sentences of known sentiment read without emotion, too: whether the words move it. Needs espeak-ng.",
+)  # fmt: skip
 @click.option("--noise", type=existing, help="Noise for --robustness: a folder or a pattern [default: synthesised].")
 @click.option("--rir", type=existing, help="Room impulse responses for it, likewise [default: synthesised].")
 @click.option("-o", "--output", type=existing, help="JSON to write; answers per clip are saved beside it.")
@@ -141,6 +145,7 @@ def evaluate(by: str, split: str | None, as_json: bool, **options: Any) -> Any:
       distill evaluate --student student.onnx --truth ratings.csv --audio recordings/ --against labels/
       distill evaluate --teacher prosody --truth ratings.csv --audio recordings/ --slices sex,snr
       distill evaluate --student student.onnx --truth labels/ --robustness --noise noise/ --rir rooms/
+      distill evaluate --teacher prosody --truth ratings.csv --audio recordings/ --fairness --implicit-text
     """
     from distill.cli import find
     from distill.evaluation import evaluate as run
@@ -171,6 +176,10 @@ def _compared(result: dict[str, Any]) -> str:
         from distill.evaluation import fairness
 
         lines += ["", fairness.as_table(result["fairness"])]
+    if "implicit_text" in result:
+        from distill.evaluation import implicit
+
+        lines += ["", implicit.as_table(result["implicit_text"])]
     return "\n".join(lines)
 
 

@@ -21,10 +21,12 @@ from distill.evaluation.answering import (
     model_of_student,
     model_of_teacher,
 )
+from distill.evaluation.implicit import implicit_text, readings
 from distill.evaluation.listening import Wanted, described, listen
 from distill.evaluation.loudness import SPEAKER, against_loudness, level_db
 from distill.evaluation.pitch import PITCH, told_pitch
 from distill.evaluation.robustness import Condition, Trial, conditions
+from distill.evaluation.sentences import sentences
 from distill.evaluation.snr import UNKNOWN, snr_bin
 from distill.evaluation.truth import Rated, look_up, read_rated
 from distill.files import reject_no_json, sha256_of, write_csv, write_json
@@ -34,6 +36,7 @@ from distill.pretrained import DEFAULT
 from distill.progress import say
 from distill.sources.manifest import write_failures
 from distill.student import Student
+from distill.synthesis.espeak import VOICES, reject_no_espeak, version
 
 #: A column that can be sliced by even if the truth has none of this name: it is then estimated from the recordings.
 SNR = "snr"
@@ -56,6 +59,7 @@ def evaluate(
     loudness: bool = False,
     robustness: bool = False,
     fairness: bool = False,
+    implicit: bool = False,
     noise: str | Path | None = None,
     rir: str | Path | None = None,
     seed: int = 0,
@@ -81,12 +85,15 @@ def evaluate(
     mean pitch of a clip in Hz, NaN without voice, where the truth has no column `pitch`; to written answers the
     recordings are listened to where `audio` says where they are.
 
+    implicit: how far the answers follow the words alone (`distill.evaluation.implicit`); espeak-ng reads them.
+
     Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed, asked: who answered, truth: what it was
-    compared with}, and against, loudness, robustness (`Trial.report`) and fairness (`fairness.report`) where they were
-    asked for; an axis that one side lacks is left out.
+    compared with}, and against, loudness, robustness (`Trial.report`), fairness (`fairness.report`) and implicit_text
+    (`implicit.implicit_text`) where they were asked for; an axis that one side lacks is left out.
 
     Raises:
-        DistillError: several of student, teacher and predictions, a truth without axes, ambiguous names, no clip left.
+        DistillError: several of student, teacher and predictions, a truth without axes, ambiguous names, no clip left,
+            nobody to read.
     """
     predictions, audio, output, noise, rir = (
         None if path is None else Path(path) for path in (predictions, audio, output, noise, rir)
@@ -95,6 +102,8 @@ def evaluate(
     if student is None and teacher is None and predictions is None:
         student = DEFAULT
     _check_trial(robustness, fairness, noise, rir, predictions)
+    if implicit:
+        _check_implicit(predictions)
     if output is not None:
         reject_no_json(output)
     rated = read_rated(Path(truth), where)
@@ -107,11 +116,13 @@ def evaluate(
     trial = Trial(noise, rir, seed=seed, tried=[*harsh, *gentle]) if harsh or gentle else None
     in_reach = predictions is None or audio is not None
     wanted = _wanted(rated, by, loudness, find_pitch if fairness and in_reach else None)
+    model: Model | None = None
     if predictions is not None:
         said = look_up(read_rated(predictions), rated)
     else:
+        model = _model(student, teacher, open_teacher)
         describe = partial(described, wanted) if wanted else None
-        said = _asked(_model(student, teacher, open_teacher), Recordings(rated.path, audio), rated, trial, describe)
+        said = _asked(model, Recordings(rated.path, audio), rated, trial, describe)
     _check_answered(said, rated)
     heard = said.heard if said.heard or not wanted else listen(wanted, Recordings(rated.path, audio), rated, said)
     result = _scored(said, rated, _groups(rated, said, by, heard), seed)
@@ -124,6 +135,9 @@ def evaluate(
         result["robustness"] = trial.report(said.adv, rated.adv[said.rows], len(harsh))
     if fairness:
         result["fairness"] = _fair(said, rated, len(harsh), gentle, heard)
+    if implicit and model is not None:
+        found = implicit_text(model, readings(), len(sentences()) * len(VOICES), seed=seed)
+        result["implicit_text"] = {**found, "read_by": version()}
     if output is not None:
         _write(output, result, rated, said)
     return result
@@ -143,6 +157,13 @@ def _check_trial(
         raise DistillError("--robustness asks anew under every condition; it needs --student or --teacher")
     if not robustness and not fairness and (noise or rir):
         raise DistillError("--noise and --rir go with --robustness")
+
+
+def _check_implicit(predictions: Path | None) -> None:
+    """Before the work: can sentences be read to somebody?"""
+    if predictions is not None:
+        raise DistillError("--implicit-text asks anew; it needs --student or --teacher")
+    reject_no_espeak("--implicit-text")
 
 
 def _check_columns(rated: Rated, by: Sequence[str]) -> None:
