@@ -31,7 +31,7 @@ def compare_across(
 
     audio: where the recordings are, of each truth, or of all; where: of every truth. The rest: as `compare_teachers`.
 
-    Returns {corpora: {corpus: {truth, n, failed}}, teachers: {name: {corpus: {axis: {value, low, high}, uar}}}};
+    Returns {corpora: {corpus: {truth, audio, n, failed}}, teachers: {name: {corpus: {axis: {value, low, high}, uar}}}};
     an axis that one side lacks is left out.
 
     Raises:
@@ -39,14 +39,18 @@ def compare_across(
     """
     output = Path(output)
     rated = [read_rated(Path(truth), where, or_column=CATEGORY) for truth in truths]
-    recordings = [Recordings(one.path, root) for one, root in zip(rated, roots(audio, len(truths)), strict=True)]
+    below = roots(audio, len(truths))
+    recordings = [Recordings(one.path, root) for one, root in zip(rated, below, strict=True)]
     opened = open_all(teachers, device)
     found = {
         name: compare(opened, one, heard, output / name, seed=seed, describe=describe)
-        for name, one, heard in zip(corpus_names(truths), rated, recordings, strict=True)
+        for name, one, heard in zip(corpus_names(truths, below), rated, recordings, strict=True)
     }
     result = {
-        "corpora": {name: {key: of[key] for key in ("truth", "n", "failed")} for name, of in found.items()},
+        "corpora": {
+            name: {"truth": of["truth"], "audio": str(heard.root), "n": of["n"], "failed": of["failed"]}
+            for (name, of), heard in zip(found.items(), recordings, strict=True)
+        },
         "teachers": {
             teacher: {name: _scores(of["teachers"][teacher]) for name, of in found.items()} for teacher in opened
         },
@@ -72,18 +76,25 @@ def roots(audio: Sequence[str | Path], truths: int) -> list[Path | None]:
     return [Path(root) for root in (audio if len(audio) == truths else [*audio] * truths)]
 
 
-def corpus_names(truths: Sequence[str | Path]) -> list[str]:
-    """What the truths are called: by their files; where these are alike, by their folders; else with numbers.
+def corpus_names(truths: Sequence[str | Path], roots: Sequence[Path | None]) -> list[str]:
+    """What the truths are called: by their files; where these are alike by their folders, by those of the recordings,
+    or by numbers.
 
-    >>> corpus_names(["emodb.csv", "one/ratings.csv", "two/ratings.csv", "two/ratings.jsonl"])
-    ['emodb', 'one', 'ratings-3', 'ratings-4']
+    >>> corpus_names(["emodb.csv", "one/ratings.csv", "two/ratings.csv"], [None, None, None])
+    ['emodb', 'one', 'two']
+    >>> corpus_names(["ratings.csv", "ratings.csv"], [Path("near"), Path("far")])
+    ['near', 'far']
     """
     places = [Path(truth).resolve() for truth in truths]
-    stems, folders = [place.name if place.is_dir() else place.stem for place in places], [p.parent.name for p in places]
-    by_stem, by_folder = Counter(stems), Counter([*stems, *folders])
+    said = [
+        (place.name if place.is_dir() else place.stem, place.parent.name, "" if root is None else root.name)
+        for place, root in zip(places, roots, strict=True)
+    ]
+    often = [Counter(names) for names in zip(*said, strict=True)]
+    chosen = [next((name for name, of in zip(own, often, strict=True) if of[name] == 1), "") for own in said]
     return [
-        stem if by_stem[stem] == 1 else folder if by_folder[folder] == 1 else f"{stem}-{number}"
-        for number, (stem, folder) in enumerate(zip(stems, folders, strict=True), 1)
+        name if name and chosen.count(name) == 1 else f"{own[0]}-{number}"
+        for number, (name, own) in enumerate(zip(chosen, said, strict=True), 1)
     ]
 
 

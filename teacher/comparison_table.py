@@ -54,10 +54,10 @@ def _lines_across(result: Mapping[str, Any]) -> Iterator[str]:
     yield "CCC (UAR of the categories) with 95 % intervals over the clips that all of them answered. Where a teacher"
     yield "has learned from a corpus, its cell there is no measure of what it does with others."
     yield ""
-    yield _row(["corpus", "truth", "clips", "not answered by all"])
-    yield _row(["---"] * 4)
+    yield _row(["corpus", "truth", "audio", "clips", "not answered by all"])
+    yield _row(["---"] * 5)
     for corpus, about in corpora.items():
-        yield _row([corpus, about["truth"], str(about["n"]), str(about["failed"])])
+        yield _row([corpus, about["truth"], about["audio"], str(about["n"]), str(about["failed"])])
     for measure in (*AXES, "uar"):
         cells = {name: [_score(of.get(measure)) for of in found.values()] for name, found in teachers.items()}
         if any(cell for row in cells.values() for cell in row):

@@ -13,7 +13,7 @@ import pytest
 from distill.annotation import AXES, Annotation
 from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
-from distill.evaluation import evaluate
+from distill.evaluation import evaluate, evaluating, implicit
 from distill.evaluation.answering import Clip, Model
 from distill.evaluation.implicit import Reading, as_table, auc, implicit_text
 from distill.evaluation.sentences import ADJECTIVES, SENTIMENTS, VERBS, Sentence, sentences
@@ -143,10 +143,14 @@ def test_a_voice_that_is_not_there_is_named(espeak: None) -> None:
         read_out("one", "nobody")
 
 
-def test_a_student_is_read_all_of_them(espeak: None, make_student: Callable[..., Path], corpus: Path) -> None:
+def test_a_student_is_read_all_of_them(
+    espeak: None, make_student: Callable[..., Path], corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (evaluating, implicit):
+        monkeypatch.setattr(module, "VOICES", VOICES[:1])  # the others take as long each
     truth = corpus / "t.csv"
     truth.write_text("file,arousal\na/one.wav,0.1\na/two.flac,0.4\nb/three.wav,0.5\n")
     student = make_student(corpus / "tiny.onnx")
     result = evaluate(truth=truth, student=student, implicit=True)["implicit_text"]
-    assert (result["readings"], result["failed"], result["voices"]) == (720, 0, list(VOICES))
+    assert (result["readings"], result["failed"], result["voices"]) == (180, 0, [VOICES[0]])
     assert set(result["axes"]) == set(AXES) and result["read_by"].startswith("espeak-ng ")

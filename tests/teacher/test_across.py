@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 
 from distill.errors import DistillError
+from distill.recipe import read_recipe, typed_stages
 from teacher import comparing
 from teacher.across import compare_across, corpus_names
 from teacher.comparing import compare_teachers
 from teacher.comparison_table import across_as_table
+from tests.teacher.dawn import as_page
 from tests.teacher.test_comparing import Level, known, truth  # noqa: F401
 
 
@@ -79,9 +82,21 @@ def test_what_cannot_be_compared_is_told_before_a_teacher_is_opened(truth: Path,
     assert not (tmp_path / "report").exists()
 
 
+def test_the_committed_page_is_that_of_the_committed_figures() -> None:
+    results = Path(__file__).parents[2] / "benchmarks" / "results" / "teachers"
+    stages = json.loads((results / "dawn.json").read_text())
+    assert as_page(stages) == (results / "dawn.md").read_text()
+    path = Path(__file__).parents[2] / "benchmarks" / "recipes" / "dawn.yaml"
+    assert [f"distill {shlex.join(line)}" for line in typed_stages(read_recipe(path, "stages"), path)] == [
+        stage["command"] for stage in stages
+    ]
+    assert all("split=train" in stage["command"] for stage in stages)  # the others are read sparingly
+
+
 def test_truths_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "IEMOCAP-1.0").mkdir()
-    assert corpus_names([tmp_path / "IEMOCAP-1.0", tmp_path / "a.csv"]) == ["IEMOCAP-1.0", "a"]
+    assert corpus_names([tmp_path / "IEMOCAP-1.0", tmp_path / "a.csv"], [None, None]) == ["IEMOCAP-1.0", "a"]
+    assert corpus_names(["x/r.csv", "x/r.jsonl"], [Path("audio"), Path("audio")]) == ["r-1", "r-2"]
 
 
 def test_the_command_takes_several_truths(distill: Any, truth: Path, valence: Path, tmp_path: Path) -> None:  # noqa: F811
