@@ -124,7 +124,11 @@ def _checked(result: dict[str, Any]) -> str:
 @click.option("--robustness", is_flag=True, help="Answer every clip in noise, rooms, codecs and so on, too.")
 @click.option(
     "--fairness", is_flag=True,
-    help="CCC by sex, ranking of speakers, answers under slight changes: whether limits are kept.",
+    help="CCC by sex and by pitch, ranking of speakers, answers under slight changes: whether limits are kept.",
+)  # fmt: skip
+@click.option(
+    "--implicit-text", "implicit", is_flag=True,
+    help="Answer sentences of known sentiment read without emotion, too: whether the words move it. Needs espeak-ng.",
 )  # fmt: skip
 @click.option("--noise", type=existing, help="Noise for --robustness: a folder or a pattern [default: synthesised].")
 @click.option("--rir", type=existing, help="Room impulse responses for it, likewise [default: synthesised].")
@@ -141,15 +145,17 @@ def evaluate(by: str, split: str | None, as_json: bool, **options: Any) -> Any:
       distill evaluate --student student.onnx --truth ratings.csv --audio recordings/ --against labels/
       distill evaluate --teacher prosody --truth ratings.csv --audio recordings/ --slices sex,snr
       distill evaluate --student student.onnx --truth labels/ --robustness --noise noise/ --rir rooms/
+      distill evaluate --teacher prosody --truth ratings.csv --audio recordings/ --fairness --implicit-text
     """
+    from distill.cli import find
     from distill.evaluation import evaluate as run
 
     if split is not None:
         options["where"] = {**options["where"], "split": split}
     if options["teacher"] is not None:
-        from distill.cli import find
-
         options["open_teacher"] = find("teacher.catalogue:open_teacher")
+    if options["fairness"]:
+        options["find_pitch"] = find("teacher.prosody.analysis:mean_pitch")
     return show(run(by=[column for column in by.split(",") if column], **options), as_json, _compared)
 
 
@@ -170,6 +176,10 @@ def _compared(result: dict[str, Any]) -> str:
         from distill.evaluation import fairness
 
         lines += ["", fairness.as_table(result["fairness"])]
+    if "implicit_text" in result:
+        from distill.evaluation import implicit
+
+        lines += ["", implicit.as_table(result["implicit_text"])]
     return "\n".join(lines)
 
 

@@ -1,4 +1,5 @@
-"""Which of several processes this one is, where torchrun has started them. Needs no torch."""
+"""Which of several processes this one is, where torchrun has started them, or `accelerate launch --multi_gpu`, which
+goes by torchrun. Needs no torch."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -319,29 +320,37 @@ def _in_interval(score: dict[str, float]) -> str:
 @click.command("compare-teachers")
 @click.argument("teachers", nargs=-1, required=True)
 @click.option(
-    "--truth", type=existing, required=True,
-    help="People's ratings and categories: a CSV, or the label file of a published corpus.",
+    "--truth", "truths", type=existing, required=True, multiple=True,
+    help="People's ratings and categories: a CSV, or the label file of a published corpus; may be given several times.",
 )  # fmt: skip
-@audio_option
+@click.option(
+    "--audio", type=existing, multiple=True, help="Root folder below which the files are: one for all, or one a truth."
+)
 @where_option
-@output_option("Folder for comparison.json and comparison.md.")
+@output_option("Folder for comparison.json and comparison.md, or corpora.json, corpora.md and a folder a truth.")
 @device_option
 @seed_option
 @json_option
-def compare_teachers(as_json: bool, **options: Any) -> Any:
+def compare_teachers(as_json: bool, truths: tuple[Path, ...], audio: tuple[Path, ...], **options: Any) -> Any:
     """Compare TEACHERS on the same clips: CCC and UAR with 95 % intervals, what learned, seconds a clip.
 
-    All answer every clip in turn. Beside them stand the numbers of the papers, marked as published.
+    All answer every clip in turn. Beside them stand the numbers of the papers, marked as published. Of several truths
+    there is a comparison each, and a table of all teachers on all corpora.
 
     \b
     Example:
       distill compare-teachers teachers/lora teachers/head prosody --truth ratings.csv --audio recordings/ -o report/
+      distill compare-teachers teachers/msp prosody --truth msp.csv --audio msp/ --truth emodb.csv --audio emodb/ -o x/
     """
     from distill.cli import find
-    from teacher.comparing import as_table
-    from teacher.comparing import compare_teachers as run
+    from teacher.across import compare_across, roots
+    from teacher.comparing import compare_teachers as on_one
+    from teacher.comparison_table import across_as_table, as_table
 
-    return show(run(**options, describe=find("benchmarks.machine:describe")), as_json, as_table)
+    options["describe"] = find("benchmarks.machine:describe")
+    if len(truths) > 1:
+        return show(compare_across(truths=truths, audio=audio, **options), as_json, across_as_table)
+    return show(on_one(truth=truths[0], audio=roots(audio, 1)[0], **options), as_json, as_table)
 
 
 @click.command("fuse-teachers")

@@ -7,7 +7,7 @@ the clips that all of them have answered.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from distill.progress import Progress
 from distill.sources.manifest import Failure, write_failures
 from distill.timing import spread, turned
 from teacher.catalogue import open_teacher
+from teacher.comparison_table import as_table
 from teacher.tuning.folder import TEACHER, is_tuned
 
 #: The column that categories are compared with.
@@ -66,8 +67,17 @@ def compare_teachers(
         DistillError: a teacher that cannot be opened, or is named twice; a truth without axes and categories, or no
             clip that all teachers answer.
     """
-    output, rated = Path(output), read_rated(Path(truth), where, or_column=CATEGORY)
-    rivals, asked, failures = ask_all(teachers, rated, None if audio is None else Path(audio), device)
+    rated = read_rated(Path(truth), where, or_column=CATEGORY)
+    recordings = Recordings(rated.path, None if audio is None else Path(audio))
+    return compare(open_all(teachers, device), rated, recordings, Path(output), seed=seed, describe=describe)
+
+
+def compare(
+    opened: Mapping[str, Annotator], rated: Rated, recordings: Recordings, output: Path, *, seed: int = 0,
+    describe: Callable[[], dict[str, Any]] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """`compare_teachers`, of teachers that are open and a truth that is read."""
+    rivals, asked, failures = ask_all(opened, rated, recordings)
     result = {
         "truth": str(rated.path), "n": len(asked), "failed": len(failures),
         "teachers": {name: rival.report(rated, asked, seed) for name, rival in rivals.items()},
@@ -90,11 +100,6 @@ class Rival:
     adv: dict[int, np.ndarray] = field(default_factory=dict)
     categories: dict[int, np.ndarray] = field(default_factory=dict)
     seconds: list[tuple[float, float]] = field(default_factory=list)
-
-    @classmethod
-    def opened(cls, name: str, device: str) -> Rival:
-        annotator = open_teacher(name, device)
-        return cls(name, annotator, model_of_teacher(annotator))
 
     def answer(self, row: int, clip: Clip) -> None:
         """Ask it about a clip, and keep what it says.
@@ -148,18 +153,26 @@ class Rival:
         return found
 
 
+def open_all(teachers: Sequence[str], device: str) -> dict[str, Annotator]:
+    """The teachers by their names.
+
+    Raises:
+        DistillError: one that cannot be opened, or is named twice.
+    """
+    if len(set(teachers)) < len(teachers):
+        raise DistillError("a teacher is named twice")
+    return {name: open_teacher(name, device) for name in teachers}
+
+
 def ask_all(
-    teachers: Sequence[str], rated: Rated, audio: Path | None, device: str
+    opened: Mapping[str, Annotator], rated: Rated, recordings: Recordings
 ) -> tuple[dict[str, Rival], list[int], list[Failure]]:
     """The teachers with what they said, the rows that all have answered, and the others with the first reason.
 
     Raises:
-        DistillError: a teacher that cannot be opened, or is named twice, or no clip that all of them answer.
+        DistillError: no clip that all of them answer.
     """
-    if len(set(teachers)) < len(teachers):
-        raise DistillError("a teacher is named twice")
-    recordings = Recordings(rated.path, audio)
-    rivals = {name: Rival.opened(name, device) for name in teachers}
+    rivals = {name: Rival(name, annotator, model_of_teacher(annotator)) for name, annotator in opened.items()}
     answered, failures = [], []
     with Progress("comparing", len(rated.keys), "clips") as progress:
         for row, key in enumerate(rated.keys):
@@ -201,43 +214,3 @@ def _made(folder: Path) -> dict[str, Any]:
 def _method(design: Mapping[str, Any]) -> str:
     composition = design["composition"]
     return str(design["method"]) if composition == "none" else f"{design['method']}, {composition}"
-
-
-def as_table(result: Mapping[str, Any]) -> str:
-    """The comparison as Markdown."""
-    return "\n".join(_lines(result)) + "\n"
-
-
-def _lines(result: Mapping[str, Any]) -> Iterator[str]:
-    axes = [axis for axis in AXES if any(axis in one["ccc"] for one in result["teachers"].values())]
-    recalls = list(dict.fromkeys(column for one in result["teachers"].values() for column in one["uar"]))
-    columns = ["teacher", "method", *(f"{axis} CCC" for axis in axes), *(f"{column} UAR" for column in recalls),
-               "learned", "parameters", "seconds a clip"]  # fmt: skip
-    yield f"# Teachers on {result['truth']}"
-    yield ""
-    yield f"{result['n']} clips that all of them answered, {result['failed']} that one of them could not."
-    yield "95 % intervals over clips. Seconds: wall time, one clip after the other, in turns, median (10 % to 90 %)."
-    yield ""
-    yield _row(columns)
-    yield _row(["---"] * len(columns))
-    for name, one in result["teachers"].items():
-        scores = [_score(one["ccc"].get(axis)) for axis in axes]
-        scores += [_score(one["uar"].get(column)) for column in recalls]
-        learned = "" if one["trainable"] is None else f"{one['trainable']:,}"
-        pace = f"{one['seconds']['median']:.3g} ({one['seconds']['p10']:.3g} to {one['seconds']['p90']:.3g})"
-        yield _row([Path(name).name, one["method"] or "", *scores, learned, f"{one['parameters']:,}", pace])
-    yield ""
-    yield "Published, on other recordings, and so no rivals of the rows above:"
-    yield ""
-    yield _row(["teacher", *(f"{axis} CCC" for axis in AXES), "on", "by"])
-    yield _row(["---"] * (len(AXES) + 3))
-    for said in result["published"]:
-        yield _row([said["teacher"], *(f"{said['ccc'][axis]:.3f}" for axis in AXES), said["on"], said["by"]])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _score(score: Mapping[str, float] | None) -> str:
-    return "" if score is None else f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"

@@ -14,11 +14,12 @@ import numpy as np
 
 from distill.annotation import AXES
 from distill.errors import DistillError
+from distill.evaluation.answering import Recordings
 from distill.evaluation.truth import Rated, read_rated
 from distill.files import write_json, write_text
 from distill.metrics import ccc, interval
 from teacher.catalogue import absolute
-from teacher.comparing import ask_all
+from teacher.comparing import ask_all, open_all
 from teacher.ensemble import FUSION
 
 SPEAKER = "speaker"
@@ -52,7 +53,8 @@ def fuse_teachers(
     if len(teachers) < 2:
         raise DistillError("fuse-teachers: a fusion is of two teachers or more")
     rated = read_rated(Path(truth), where)
-    rivals, rows, _ = ask_all(teachers, rated, None if audio is None else Path(audio), device)
+    recordings = Recordings(rated.path, None if audio is None else Path(audio))
+    rivals, rows, _ = ask_all(open_all(teachers, device), rated, recordings)
     answers = np.stack([[rival.adv[row] for row in rows] for rival in rivals.values()])  # [members, clips, 3]
     fitted, names = halves(rated, rows, seed)
     right = rated.adv[rows].astype(np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 
 from distill import table
 from distill.annotation import AXES, Annotator
-from distill.errors import AudioError, DistillError
+from distill.errors import DistillError
 from distill.evaluation import fairness as fair
 from distill.evaluation.answering import (
     Answers,
@@ -21,17 +21,22 @@ from distill.evaluation.answering import (
     model_of_student,
     model_of_teacher,
 )
+from distill.evaluation.implicit import implicit_text, readings
+from distill.evaluation.listening import Wanted, described, listen
 from distill.evaluation.loudness import SPEAKER, against_loudness, level_db
+from distill.evaluation.pitch import PITCH, told_pitch
 from distill.evaluation.robustness import Condition, Trial, conditions
+from distill.evaluation.sentences import sentences
 from distill.evaluation.snr import UNKNOWN, snr_bin
 from distill.evaluation.truth import Rated, look_up, read_rated
 from distill.files import reject_no_json, sha256_of, write_csv, write_json
 from distill.metrics import against as against_others
 from distill.metrics import agreement, answered, slices
 from distill.pretrained import DEFAULT
-from distill.progress import Progress, say
+from distill.progress import say
 from distill.sources.manifest import write_failures
 from distill.student import Student
+from distill.synthesis.espeak import VOICES, reject_no_espeak, version
 
 #: A column that can be sliced by even if the truth has none of this name: it is then estimated from the recordings.
 SNR = "snr"
@@ -54,10 +59,12 @@ def evaluate(
     loudness: bool = False,
     robustness: bool = False,
     fairness: bool = False,
+    implicit: bool = False,
     noise: str | Path | None = None,
     rir: str | Path | None = None,
     seed: int = 0,
     open_teacher: Callable[[str], Annotator] | None = None,
+    find_pitch: Callable[[np.ndarray], float] | None = None,
 ) -> dict[str, Any]:
     """CCC, Pearson and mean absolute error per axis, of a student, a teacher or written answers, with 95 % intervals.
 
@@ -74,14 +81,19 @@ def evaluate(
     robustness: every clip is answered again under the conditions of `robustness.conditions`; noise, rir: folders of the
     recordings that are used for it, by default noise and rooms are synthesised.
 
-    fairness: the table of `distill.evaluation.fairness`; of written answers without what asks anew.
+    fairness: the table of `distill.evaluation.fairness`; of written answers without what asks anew. find_pitch: the
+    mean pitch of a clip in Hz, NaN without voice, where the truth has no column `pitch`; to written answers the
+    recordings are listened to where `audio` says where they are.
+
+    implicit: how far the answers follow the words alone (`distill.evaluation.implicit`); espeak-ng reads them.
 
     Returns {n, ccc: {axis: {value, low, high}}, pearson, mae, slices, failed, asked: who answered, truth: what it was
-    compared with}, and against, loudness, robustness (`Trial.report`) and fairness (`fairness.report`) where they were
-    asked for; an axis that one side lacks is left out.
+    compared with}, and against, loudness, robustness (`Trial.report`), fairness (`fairness.report`) and implicit_text
+    (`implicit.implicit_text`) where they were asked for; an axis that one side lacks is left out.
 
     Raises:
-        DistillError: several of student, teacher and predictions, a truth without axes, ambiguous names, no clip left.
+        DistillError: several of student, teacher and predictions, a truth without axes, ambiguous names, no clip left,
+            nobody to read.
     """
     predictions, audio, output, noise, rir = (
         None if path is None else Path(path) for path in (predictions, audio, output, noise, rir)
@@ -90,6 +102,8 @@ def evaluate(
     if student is None and teacher is None and predictions is None:
         student = DEFAULT
     _check_trial(robustness, fairness, noise, rir, predictions)
+    if implicit:
+        _check_implicit(predictions)
     if output is not None:
         reject_no_json(output)
     rated = read_rated(Path(truth), where)
@@ -100,14 +114,17 @@ def evaluate(
     harsh = conditions() if robustness else []
     gentle = fair.conditions() if fairness and predictions is None else []
     trial = Trial(noise, rir, seed=seed, tried=[*harsh, *gentle]) if harsh or gentle else None
-    wanted = _wanted(rated, by, loudness)
+    in_reach = predictions is None or audio is not None
+    wanted = _wanted(rated, by, loudness, find_pitch if fairness and in_reach else None)
+    model: Model | None = None
     if predictions is not None:
         said = look_up(read_rated(predictions), rated)
     else:
-        describe = partial(_described, wanted) if wanted else None
-        said = _asked(_model(student, teacher, open_teacher), Recordings(rated.path, audio), rated, trial, describe)
+        model = _model(student, teacher, open_teacher)
+        describe = partial(described, wanted) if wanted else None
+        said = _asked(model, Recordings(rated.path, audio), rated, trial, describe)
     _check_answered(said, rated)
-    heard = said.heard if said.heard or not wanted else _heard(wanted, rated, said, audio)
+    heard = said.heard if said.heard or not wanted else listen(wanted, Recordings(rated.path, audio), rated, said)
     result = _scored(said, rated, _groups(rated, said, by, heard), seed)
     result |= {"asked": _who(student, teacher, predictions), "truth": _truth(rated, where, audio)}
     if others is not None:
@@ -117,7 +134,10 @@ def evaluate(
     if robustness and trial is not None:
         result["robustness"] = trial.report(said.adv, rated.adv[said.rows], len(harsh))
     if fairness:
-        result["fairness"] = _fair(said, rated, len(harsh), gentle)
+        result["fairness"] = _fair(said, rated, len(harsh), gentle, heard)
+    if implicit and model is not None:
+        found = implicit_text(model, readings(), len(sentences()) * len(VOICES), seed=seed)
+        result["implicit_text"] = {**found, "read_by": version()}
     if output is not None:
         _write(output, result, rated, said)
     return result
@@ -137,6 +157,13 @@ def _check_trial(
         raise DistillError("--robustness asks anew under every condition; it needs --student or --teacher")
     if not robustness and not fairness and (noise or rir):
         raise DistillError("--noise and --rir go with --robustness")
+
+
+def _check_implicit(predictions: Path | None) -> None:
+    """Before the work: can sentences be read to somebody?"""
+    if predictions is not None:
+        raise DistillError("--implicit-text asks anew; it needs --student or --teacher")
+    reject_no_espeak("--implicit-text")
 
 
 def _check_columns(rated: Rated, by: Sequence[str]) -> None:
@@ -177,29 +204,13 @@ def _check_answered(said: Answers, rated: Rated) -> None:
         raise DistillError(f"{rated.path}: has no axis in common with the answers")
 
 
-def _wanted(rated: Rated, by: Sequence[str], loudness: bool) -> dict[str, Callable[[np.ndarray], Any]]:
+def _wanted(
+    rated: Rated, by: Sequence[str], loudness: bool, find_pitch: Callable[[np.ndarray], float] | None
+) -> Wanted:
     """What has to be found of the recordings themselves."""
     snr = {SNR: snr_bin} if SNR in by and not rated.has(SNR) else {}
-    return {**snr, **({LEVEL: level_db} if loudness else {})}
-
-
-def _described(wanted: Mapping[str, Callable[[np.ndarray], Any]], signal: np.ndarray) -> dict[str, Any]:
-    return {name: find(signal) for name, find in wanted.items()}
-
-
-def _heard(
-    wanted: Mapping[str, Callable[[np.ndarray], Any]], rated: Rated, said: Answers, audio: Path | None
-) -> list[dict[str, Any]]:
-    """The same where the answers come from a file; nothing of a recording that cannot be read."""
-    recordings, found = Recordings(rated.path, audio), list[dict[str, Any]]()
-    with Progress("listening", len(said.rows), "clips") as progress:
-        for row in said.rows:
-            try:
-                found.append(_described(wanted, recordings.read(rated.keys[row])))
-            except AudioError:
-                found.append({})
-            progress.advance(failed=not found[-1])
-    return found
+    pitch = {PITCH: find_pitch} if find_pitch and fair.wants_pitch(rated.columns) else {}
+    return {**snr, **({LEVEL: level_db} if loudness else {}), **pitch}
 
 
 def _groups(
@@ -263,11 +274,16 @@ def _against(others: Rated, rated: Rated, said: Answers, seed: int) -> dict[str,
     return against_others(said.adv[mine, 0], theirs.adv[other, 0], rated.adv[rows], seed=seed)
 
 
-def _fair(said: Answers, rated: Rated, harsh: int, gentle: Sequence[Condition]) -> dict[str, Any]:
+def _fair(
+    said: Answers, rated: Rated, harsh: int, gentle: Sequence[Condition], heard: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """The table of fairness, from the answers to the clips as they are and behind the `harsh` conditions."""
     own = [0, *range(1 + harsh, 1 + harsh + len(gentle))]
     columns = [rated.columns[row] for row in said.rows]
-    return fair.report(said.adv[:, own], rated.adv[said.rows], columns, gentle)
+    pitch = told_pitch(columns)
+    if pitch is None and any(PITCH in found for found in heard):
+        pitch = np.array([found.get(PITCH, np.nan) for found in heard])
+    return fair.report(said.adv[:, own], rated.adv[said.rows], columns, gentle, pitch)
 
 
 def _write(output: Path, result: Mapping[str, Any], rated: Rated, said: Answers) -> None:

@@ -158,6 +158,20 @@ def track_voice(spectrum: Spectrum) -> Voice:
     return Voice(semitones, periodicity, spectrum.active & (periodicity > VOICED))
 
 
+def mean_pitch(signal: Array) -> float:
+    """Mean fundamental frequency of a clip's voiced frames in Hz; NaN where there is none, as in a whisper.
+
+    signal: float32 [samples], mono 16 kHz.
+
+    >>> time = np.arange(16_000, dtype=np.float32) / SAMPLING_RATE
+    >>> round(mean_pitch(sum(np.sin(2 * np.pi * 200 * n * time) / n for n in range(1, 9))))
+    200
+    """
+    voice = track_voice(analyse(signal))
+    pitch = F0_REFERENCE * 2 ** (voice.semitones[voice.voiced].astype(np.float64) / 12)
+    return float(pitch.mean()) if len(pitch) else float("nan")
+
+
 def _first_lag() -> int:
     return int(LAG_RATE / F0_RANGE[1])
 

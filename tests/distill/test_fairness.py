@@ -9,11 +9,13 @@ from typing import Any
 import audmetric
 import numpy as np
 import pytest
+import soundfile
 
 from distill.errors import DistillError
 from distill.evaluation import evaluate
 from distill.evaluation.fairness import as_table, conditions, report
 from distill.metrics import spearman
+from teacher.prosody.analysis import mean_pitch
 
 COLUMNS = [{"sex": "female" if n % 2 else "male", "speaker": f"s{n % 5}"} for n in range(40)]
 
@@ -39,7 +41,7 @@ def failed(adv: np.ndarray, truth: np.ndarray) -> set[tuple[str, str]]:
 def test_who_is_right_everywhere_passes() -> None:
     adv, truth = answers()
     result = report(adv, truth, COLUMNS, conditions())
-    assert result["passed"] and not result["untested"]
+    assert result["passed"] and result["untested"] == ["pitch"] and result["by_pitch"] is None
     assert {row["axis"] for row in result["tests"] if row["test"] == "CCC"} == {"arousal", "valence"}
     assert {row["axis"] for row in result["tests"] if row["test"].startswith("unchanged")} == {
         "arousal", "dominance", "valence",
@@ -53,6 +55,72 @@ def test_one_sex_heard_worse_fails_between_the_sexes() -> None:
     row = found(adv, truth)["difference between the sexes", "arousal"]
     by_sex = [float(audmetric.concordance_cc(truth[side::2, 0], adv[side::2, 0, 0])) for side in (0, 1)]
     assert row["value"] == pytest.approx(by_sex[1] - by_sex[0], abs=1e-4) and row["limit"] == 0.075
+
+
+def voices() -> tuple[np.ndarray, np.ndarray, list[dict[str, str]], np.ndarray]:
+    """Six speakers of 30 clips who are answered right, two at each of 120, 170 and 230 Hz."""
+    draw = np.random.default_rng(1)
+    truth = draw.uniform(0.1, 0.9, (180, 3)).astype(np.float32)
+    columns = [{"speaker": f"s{n // 30}"} for n in range(180)]
+    pitch = np.repeat([120.0, 170.0, 230.0], 60) + draw.uniform(-20, 20, 180)
+    return truth[:, None].copy(), truth, columns, pitch
+
+
+def test_voices_heard_worse_fail_in_their_group_alone() -> None:
+    adv, truth, columns, pitch = voices()
+    right = report(adv, truth, columns, [], pitch)
+    assert right["passed"] and right["untested"] == ["difference between the sexes"]
+    adv[120:, 0, 2] = 0.5 * adv[120:, 0, 2] + 0.25  # the high ones
+    rows = {(row["test"], row["axis"]): row for row in report(adv, truth, columns, [], pitch)["tests"]}
+    assert {key for key, row in rows.items() if not row["passed"]} == {("high pitch against all", "valence")}
+    row = rows["high pitch against all", "valence"]
+    own = audmetric.concordance_cc(truth[120:, 2], adv[120:, 0, 2])
+    of_all = audmetric.concordance_cc(truth[:, 2], adv[:, 0, 2])
+    assert row["value"] == pytest.approx(of_all - own, abs=1e-4) and (row["limit"], row["n"]) == (0.1, 60)
+
+
+def test_clips_in_no_group_are_counted_by_their_reason() -> None:
+    adv, truth, columns, pitch = voices()
+    pitch[:2], pitch[2:5] = np.nan, (30.0, 400.0, 360.0)
+    columns[150:] = [{"speaker": ""}] * 4 + [{"speaker": "twice"}] * 2 + columns[156:]  # 24 are left of the last
+    result = report(adv, truth, columns, [], pitch)
+    assert result["by_pitch"]["left_out"] == {
+        "speaker not told": 4, "of a speaker of 25 clips or fewer": 26, "without voice": 2,
+        "outside of 50 to 350 Hz": 3,
+    }  # fmt: skip
+    assert {group: one["n"] for group, one in result["by_pitch"]["groups"].items()} == {
+        "low": 55, "middle": 60, "high": 30,
+    }  # fmt: skip
+    assert "high pitch: 30 clips of s4" in as_table(result) and "3 outside of 50 to 350 Hz" in as_table(result)
+
+
+def test_voices_of_one_group_have_nobody_to_be_compared_with() -> None:
+    adv, truth, columns, pitch = voices()
+    result = report(adv, truth, columns, [], np.full_like(pitch, 100.0))
+    assert "pitch" in result["untested"] and not any("pitch" in row["test"] for row in result["tests"])
+
+
+def test_pitch_is_told_by_the_truth_or_found_in_the_recordings(tmp_path: Path) -> None:
+    _, truth, columns, pitch = voices()
+    for number in range(180):
+        seconds = np.arange(4_800) / 16_000
+        soundfile.write(tmp_path / f"{number}.wav", 0.3 * np.sin(2 * np.pi * pitch[number] * seconds), 16_000)
+    rows = [f"{n}.wav,{truth[n, 0]:.4f},{columns[n]['speaker']}" for n in range(180)]
+    bare, told = tmp_path / "bare.csv", tmp_path / "told.csv"
+    bare.write_text("\n".join(["file,arousal,speaker", *rows]))
+    told.write_text("\n".join(["file,arousal,speaker,pitch", *(f"{row},{pitch[n]}" for n, row in enumerate(rows))]))
+
+    def groups(path: Path, **options: Any) -> Any:
+        by_pitch = evaluate(truth=path, predictions=path, fairness=True, **options)["fairness"]["by_pitch"]
+        return by_pitch and {group: list(one["speakers"]) for group, one in by_pitch["groups"].items()}
+
+    right = {"low": ["s0", "s1"], "middle": ["s2", "s3"], "high": ["s4", "s5"]}
+    assert groups(told) == right
+    assert groups(bare, audio=tmp_path, find_pitch=mean_pitch) == right
+    assert groups(bare, find_pitch=mean_pitch) is None  # nobody said where the recordings are
+    told.write_text(told.read_text() + "x")
+    with pytest.raises(DistillError, match="column pitch: is in Hz"):
+        groups(told)
 
 
 def test_speakers_in_another_order_fail_the_ranking_alone() -> None:
@@ -79,7 +147,7 @@ def test_what_a_condition_does_is_seen_under_its_name() -> None:
 def test_what_the_truth_does_not_say_is_named_as_untested() -> None:
     adv, truth = answers()
     result = report(adv, truth, [{"sex": "female"}] * 40, conditions())
-    assert result["untested"] == ["difference between the sexes", "ranking of speakers"]
+    assert result["untested"] == ["difference between the sexes", "pitch", "ranking of speakers"]
     assert "not tested, the truth says too little: difference" in as_table(result)
 
 

@@ -16,7 +16,8 @@ from distill.audio import SAMPLING_RATE
 from distill.errors import DistillError
 from distill.recipe import read_recipe, typed_stages
 from teacher import comparing
-from teacher.comparing import as_table, compare_teachers
+from teacher.comparing import compare_teachers
+from teacher.comparison_table import as_table
 from teacher.training import train_teacher
 from teacher.tuning.design import design_of
 from teacher.tuning.options import METHODS
@@ -83,7 +84,7 @@ def test_the_page_has_a_row_a_teacher_and_the_published_apart(
     page = as_table(result)
     assert page == (tmp_path / "report" / "comparison.md").read_text() and result["n"] == 6
     own, published = page.split("Published, on other recordings")
-    assert "| right |  | 1.000 [1.000, 1.000] |" in own and "0.577" not in own
+    assert "| right |  |  | 7 | 1.000 [1.000, 1.000] |" in own and "0.577" not in own
     assert "| odyssey | 0.577 | 0.405 | 0.577 | MSP-Podcast Test3 |" in published
 
 
@@ -114,7 +115,7 @@ def test_a_tuned_teacher_is_told_with_what_learned_and_its_recall(truth: Path, t
     assert (one["method"], one["backbone"]) == ("head", str(backbone)) and one["trainable"] == made["trainable"]
     recall = one["uar"]["category"]
     assert recall["n"] == 12 and recall["classes"] == 2 and 0 <= recall["value"] <= 1
-    assert "| mine | head |" in as_table(result) and "UAR" in as_table(result)
+    assert f"| mine | head | backbone | {one['parameters']:,} |" in as_table(result) and "UAR" in as_table(result)
 
 
 def test_what_cannot_be_compared_is_told(truth: Path, tmp_path: Path, known: Callable[..., None]) -> None:
@@ -146,4 +147,4 @@ def test_the_committed_page_is_that_of_the_committed_figures() -> None:
     figures = json.loads((results / "comparison.json").read_text())
     assert as_table(figures) == (results / "comparison.md").read_text()
     tuned = {one["method"] for one in figures["teachers"].values()} - {None}
-    assert tuned == set(METHODS)
+    assert tuned == {*METHODS, "adapter, stack", "adapter, fuse"}

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.cli import find
-from teacher.comparing import as_table, compare_teachers
+from teacher.comparing import compare_teachers
+from teacher.comparison_table import as_table
 from teacher.training import train_teacher
 from tests.teacher.tuning import backbones
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +71,42 @@ def test_two_processes_end_with_one_teacher(corpus: Path, tmp_path: Path) -> Non
     assert any(not torch.equal(x, y) for x, y in zip(learned.values(), load_file(
         tmp_path / "alone" / "learned.safetensors").values(), strict=True))  # fmt: skip
     assert (tmp_path / "together" / "config.yaml").read_text().count("processes: 2") == 1
+
+
+def test_accelerate_starts_processes_that_end_with_the_same_teacher(corpus: Path, tmp_path: Path) -> None:  # noqa: F811
+    """To the bit. Its launcher for several GPUs starts torchrun's processes; there need be no GPU."""
+    backbone = backbones.write("hubert", tmp_path / "backbone")
+    how = {"batch_size": 3, "micro_batch": 2, "epochs": 1, "method": "lora", "device": "cpu"}
+
+    def tuned() -> int:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as the launchers do
+        try:
+            made = train_teacher(corpus / "ratings.csv", backbone=str(backbone), output=tmp_path / "forked", **how)
+        finally:
+            torch.set_num_threads(threads)
+        return int(made["trainable"])
+
+    launched = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+                "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+                "--main_process_port", str(free_port()), "-m", "distill", "train-teacher"]  # fmt: skip
+    options = [word for key, value in how.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    paths = ["--labels", corpus / "ratings.csv", "--backbone", backbone, "-o", tmp_path / "accelerated"]
+    done = subprocess.run(
+        [*launched, *map(str, paths), *options, "--json"], capture_output=True, text=True, timeout=250,
+        cwd=Path(__file__).parents[3], env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1 and "processes: 2" in (tmp_path / "accelerated/config.yaml").read_text()
+    assert forked(tmp_path, tuned) == 2 * [json.loads(done.stdout)["trainable"]]
+    weights = [(tmp_path / name / "learned.safetensors").read_bytes() for name in ("accelerated", "forked")]
+    assert weights[0] == weights[1]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def test_prosody_is_trained_by_one(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
