@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,21 @@ def test_two_processes_end_with_one_teacher(corpus: Path, tmp_path: Path) -> Non
     assert any(not torch.equal(x, y) for x, y in zip(learned.values(), load_file(
         tmp_path / "alone" / "learned.safetensors").values(), strict=True))  # fmt: skip
     assert (tmp_path / "together" / "config.yaml").read_text().count("processes: 2") == 1
+
+
+def test_two_processes_learn_several_tasks_one_after_the_other(corpus: Path, tmp_path: Path) -> None:  # noqa: F811
+    backbone = backbones.write("wavlm", tmp_path / "backbone")
+
+    def tuned(output: Path) -> dict[str, Any]:
+        how: dict[str, Any] = {"batch_size": 3, "micro_batch": 2, "epochs": 1, "device": "cpu"}
+        tasks = ["adv", "category"]
+        return train_teacher(corpus / "ratings.csv", backbone=str(backbone), output=output, tasks=tasks, **how)
+
+    tuned(tmp_path / "alone")  # first: what is imported for it the others have then as well
+    one, other = forked(tmp_path, lambda: tuned(tmp_path / "together"))
+    assert one == other and set(one["ccc"]) == {"arousal", "valence"} and set(one["uar"]) == {"category"}
+    for folder in ("", "tasks/adv", "tasks/category"):
+        assert "processes: 2" in (tmp_path / "together" / folder / "config.yaml").read_text()
 
 
 def test_accelerate_starts_processes_that_end_with_the_same_teacher(corpus: Path, tmp_path: Path) -> None:  # noqa: F811
