@@ -45,7 +45,7 @@ class Progress:
 
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
-        self.done = self.failed = 0
+        self.done = self.failed = self._before = 0
         self.audio_seconds = 0.0
         self._started = self._said = time.monotonic()
         self._bar: Any = None
@@ -66,6 +66,17 @@ class Progress:
         elif kind is None and self.done and self._said > self._started:
             say(f"{self.title}: {self.status()}")
 
+    def resume(self, items: int) -> None:
+        """Count `items` that were done in an earlier run: they say nothing of how fast this one is.
+
+        >>> with Progress("training", total=4, unit="steps") as progress:
+        ...     progress.resume(3)
+        >>> progress.done, progress.status().split(", ")[1]
+        (3, '0.0/s')
+        """
+        self.done += items
+        self._before += items
+
     def advance(self, items: int = 1, *, audio_seconds: float = 0.0, failed: int = 0) -> None:
         """Count `items` more as treated, `failed` of them in vain."""
         self.done += items
@@ -76,11 +87,12 @@ class Progress:
     def status(self) -> str:
         """Items, rates, time to go, failures, in one line."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
-        parts = [f"{self.done}/{self.total} {self.unit}", f"{self.done / elapsed:.1f}/s"]
+        now = self.done - self._before
+        parts = [f"{self.done}/{self.total} {self.unit}", f"{now / elapsed:.1f}/s"]
         if self.audio_seconds:
             parts.append(f"{self.audio_seconds / 3600 / elapsed:.3f} audio-hours/s")
-        if 0 < self.done < self.total:
-            parts.append(f"{duration(elapsed / self.done * (self.total - self.done))} to go")
+        if now and self.done < self.total:
+            parts.append(f"{duration(elapsed / now * (self.total - self.done))} to go")
         return ", ".join([*parts, f"{self.failed} failed"])
 
     def _show(self) -> None:

@@ -157,7 +157,7 @@ def fit(
     _begin_alike(state, processes, folder)
     training = _Training(state, batches, schedule, device, precision, processes, parts)
     with Progress("training", training.steps_in_all(), "steps") as progress:
-        progress.advance(state.step)
+        progress.resume(state.step)
         while training.fraction() < 1 and not training.given_up():
             told = training.epoch(progress)
             if not processes.first:

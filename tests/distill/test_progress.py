@@ -35,6 +35,15 @@ def test_lines_say_counts_rates_time_to_go_and_failures(
     ]
 
 
+def test_what_an_earlier_run_did_makes_this_one_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 10.0, 10.0, 10.0, 10.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with Progress("training", 40, "steps") as shown:
+        shown.resume(20)
+        shown.advance(10)
+        assert shown.status() == "30/40 steps, 1.0/s, 10 s to go, 0 failed"
+
+
 def test_short_work_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("labelling", 2, "segments") as shown:
         shown.advance(2)

@@ -29,20 +29,18 @@ PREFIXES = {"wav2vec2": "wav2vec2", "whisper": "model.encoder"}
 
 
 def write(
-    kind: str, folder: Path, *, seed: int = 0, form: str = "safetensors", normalises: bool = True,
-    sizes: dict[str, Any] | None = None, **said: Any,
-) -> Path:  # fmt: skip
-    """Weights, config.json, preprocessor_config.json and a model card; gives the folder. sizes: others than those of
-    `SPEECH`."""
+    kind: str, folder: Path, *, seed: int = 0, form: str = "safetensors", normalises: bool = True, **said: Any
+) -> Path:
+    """Weights, config.json, preprocessor_config.json and a model card; gives the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
-    drawn = {name: checkpoints.drawn(name, shape, generator) for name, shape in shapes(kind, sizes or {}).items()}
+    drawn = {name: checkpoints.drawn(name, shape, generator) for name, shape in shapes(kind).items()}
     weights = {f"{prefix(kind)}{name}": tensor for name, tensor in drawn.items()} | heads(kind)
     if form == "bin":
         torch.save(weights, folder / "pytorch_model.bin")
     else:
         safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config(kind) | (sizes or {}) | said, indent=2))
+    (folder / "config.json").write_text(json.dumps(config(kind) | said, indent=2))
     (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": normalises}))
     (folder / "README.md").write_text("---\nlicense: mit\n---\nA backbone of the tests.\n")
     return folder
@@ -64,12 +62,12 @@ def prefix(kind: str) -> str:
     return f"{found}." if found else ""
 
 
-def shapes(kind: str, sizes: dict[str, Any] | None = None) -> Shapes:
+def shapes(kind: str) -> Shapes:
     """Of the encoder, without its prefix."""
     family, _, base = kind.partition("-")
     if family == "whisper":
         return unprefixed(checkpoints.whisper_encoder("x", WHISPER))
-    listed = unprefixed(checkpoints.speech_encoder("x", SPEECH | (sizes or {}), wavlm=family == "wavlm"))
+    listed = unprefixed(checkpoints.speech_encoder("x", SPEECH, wavlm=family == "wavlm"))
     for index in range(len(CONV_KERNELS)):
         layer = f"feature_extractor.conv_layers.{index}"
         if base and index:  # the first alone is normalised, a channel by itself over time
