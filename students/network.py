@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.learning.network import PooledNetwork
 from students.frontend import LogMel
@@ -46,6 +46,7 @@ class StudentNetwork(PooledNetwork):
     reduced_on_cpu: bool = True
 
     frontend: LogMel
+    head: nn.Linear
 
     def start_near(self, mean: Tensor) -> None:
         """Let the untrained network answer about `mean` [3], the targets' own: the CCC hardly falls, and so teaches

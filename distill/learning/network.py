@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 class PooledNetwork(nn.Module, ABC):
-    """A network that pools a clip into features, and a linear head that answers from them."""
+    """A network that pools a clip into features, and a head that answers from them."""
 
-    head: nn.Linear
+    head: nn.Module
 
     @abstractmethod
     def pooled(self, pcm: Tensor, lengths: Tensor | None = None) -> Tensor:

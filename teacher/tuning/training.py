@@ -26,8 +26,9 @@ from distill.learning.processes import Processes, meet
 from distill.licences import UNKNOWN, require, strictest
 from distill.metrics import agreement, interval, unweighted_recall
 from distill.progress import say
+from teacher.contrastive.backbone import suited
 from teacher.tuning import saving
-from teacher.tuning.backbone import Origin, find_backbone, open_backbone
+from teacher.tuning.backbone import VIEWS, Origin, find_backbone, open_backbone
 from teacher.tuning.batches import TuningBatches, whole_batches
 from teacher.tuning.card import write_model_card
 from teacher.tuning.conditioning import SEX, TRANSCRIPT, VECTOR, beside_of, dimensions_of
@@ -36,7 +37,7 @@ from teacher.tuning.lessons import Lessons, read_lessons, summary
 from teacher.tuning.methods import count
 from teacher.tuning.network import TunedNetwork
 from teacher.tuning.objective import loss_for, score
-from teacher.tuning.options import CCC_OVER, METHODS, TASKS
+from teacher.tuning.options import CCC_OVER, METHODS, TASKS, VIEWS_METHODS
 from teacher.tuning.text import TextEncoder, find_text_encoder, open_text_encoder
 
 #: Bytes that each number that learns takes while it does: the weights, their average, the best, two moments, each in
@@ -112,6 +113,7 @@ def tune_teacher(
     with meet() as processes, ExitStack() as held:
         with processes.in_turn():  # what is downloaded or decoded the others find there
             origin, words = find_backbone(backbone), _words(design, text_encoder)
+            design = suited(design, layers=layers) if origin.family == VIEWS else design
             lessons = read_lessons(
                 labels, audio=None if audio is None else Path(audio), where=where, task=task,
                 speaker_from=speaker_from, seed=seed,
@@ -211,7 +213,7 @@ def _resolved(
     processes: Processes,
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that decides the outcome: the run's `config.yaml`."""
-    method = METHODS[design.method]
+    method = VIEWS_METHODS[design.method] if origin.family == VIEWS else METHODS[design.method]
     config = {key: value for key, value in given.items() if key not in ("licence", "where")}
     for key in ("epochs", "learning_rate", "longest"):
         config[key] = getattr(method, key) if config[key] is None else config[key]
