@@ -19,6 +19,7 @@ COMMANDS = {
     "benchmark-labelling": "teacher.commands:benchmark_labelling",
     "train-teacher": "teacher.commands:train_teacher",
     "pretrain-views": "teacher.contrastive.commands:pretrain_views",
+    "few-labels": "teacher.contrastive.commands:few_labels",
     "compare-teachers": "teacher.commands:compare_teachers",
     "fuse-teachers": "teacher.commands:fuse_teachers",
     "calibrate": "teacher.commands:calibrate",

@@ -8,7 +8,9 @@ import click
 
 from distill.licences import KINDS
 from distill.options import (
+    audio_option,
     device_option,
+    existing,
     json_option,
     output_option,
     seed_option,
@@ -16,6 +18,7 @@ from distill.options import (
     where_option,
 )
 from distill.progress import duration
+from teacher.tuning.options import TASKS
 
 _above_0 = click.FloatRange(0, min_open=True)
 _precision_option = click.option(
@@ -76,3 +79,41 @@ def _pretrained(result: dict[str, Any]) -> str:
         f"{result['epochs']} epochs in {duration(result['seconds'])}; weights {result['licence']}",
         f"of {result['n']} clips held out, found again in another view (by chance {result['chance']:.4f}):", *pairs,
     ])  # fmt: skip
+
+
+@click.command("few-labels")
+@click.option("--views", type=existing, required=True, help="Folder that `distill pretrain-views` wrote.")
+@click.option(
+    "--labels", type=existing, required=True,
+    help="CSV with file, speaker, category and any of arousal, dominance, valence (0..1).",
+)  # fmt: skip
+@audio_option
+@output_option("Folder for few_labels.json and few_labels.md, and for what was tuned.")
+@where_option
+@click.option("-k", "k", type=click.IntRange(2), multiple=True, default=(50, 100, 200), show_default=True,
+              help="Clips that are learned from; may be given several times.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(2), default=5, show_default=True, help="How many.")
+@click.option("--method", type=click.Choice(["full", "head"]), default="full", show_default=True, help="What learns.")
+@click.option("--task", type=click.Choice(TASKS), default="both", show_default=True, help="What is learned.")
+@click.option("--epochs", type=click.IntRange(1), default=60, show_default=True, help="At most.")
+@click.option("--patience", type=click.IntRange(1), default=20, show_default=True,
+              help="Epochs without a better score until it ends.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Clips an update.")
+@click.option("--learning-rate", type=_above_0, default=1e-3, show_default=True, help="Its peak.")
+@click.option("--speaker-from", metavar="REGEX", help="Finds the speaker in a path, where there is no such column.")
+@device_option
+@json_option
+def few_labels(as_json: bool, **options: Any) -> Any:
+    """Measure what pre-trained views gain over the same encoders untrained, where labels are few.
+
+    For each seed speakers are drawn to test on and K clips of the others to learn from; told is the mean over the seeds
+    with its 95 % interval, whichever way it comes out. Cells that are done are skipped.
+
+    \b
+    Example:
+      distill few-labels --views views/ --labels ratings.csv --audio recordings/ -k 50 -k 100 --seeds 5 -o report/
+    """
+    from teacher.contrastive.few_labels import few_labels as run
+    from teacher.contrastive.report import as_table
+
+    return show(run(**options), as_json, as_table)

@@ -112,16 +112,16 @@ class LogMel(nn.Module):
         super().__init__()
         filters = mel_filter_bank(_FRAME // 2 + 1, mels, _LOWEST, _HIGHEST, SAMPLING_RATE, "slaney", "slaney")
         self.register_buffer("window", torch.hann_window(_FRAME))
-        self.register_buffer("filters", torch.from_numpy(filters).float())
+        self.register_buffer("filters", torch.from_numpy(filters.T.copy()).float())
 
     def forward(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(signals.device.type, enabled=False):
             clean = normalised(signals.float(), lengths)
             clean = nn.functional.pad(clean, (0, max(0, _FRAME - clean.shape[1])))
             spectrum = torch.stft(clean, _FRAME, _HOP, window=self.window, center=False, return_complex=True)
-            power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2) @ self.filters
+            bands = (self.filters @ (spectrum.real.square() + spectrum.imag.square())).transpose(1, 2)
         frames = ((lengths - _FRAME) // _HOP + 1).clamp(min=1)
-        return 10 * torch.log10(power + _FLOOR), mask_of(frames, power.shape[1])
+        return 10 * torch.log10(bands + _FLOOR), mask_of(frames, bands.shape[1])
 
 
 class Standardised(nn.Module):

@@ -114,15 +114,13 @@ def pretrain_views(
         return {**_finish(output, config, network, data), "output": str(output)}
 
 
-def untrained(config: Mapping[str, Any], origin: Mapping[str, Any] | None, speech: Backbone | None) -> ViewsBackbone:
-    """Encoders as a pre-training with this seed begins with, but for the standardisation. config: seed and functionals;
-    origin: as `as_written` gives it."""
-    torch.manual_seed(config["seed"])
-    shape = Shape(
-        WIDTH, CHANNELS, MELS, config["functionals"], dimensions_of(config["functionals"]),
-        0 if speech is None else speech.width,
-    )  # fmt: skip
-    return ViewsBackbone(Encoders(shape, origin), speech)
+def untrained(
+    shape: Shape, seed: int, *, stands_on: Mapping[str, Any] | None, speech: Backbone | None
+) -> ViewsBackbone:
+    """Encoders as a pre-training with this seed begins with, but for the standardisation. stands_on: where `speech`
+    comes from, as `as_written` gives it."""
+    torch.manual_seed(seed)
+    return ViewsBackbone(Encoders(shape, stands_on), speech)
 
 
 @dataclass(frozen=True)
@@ -240,7 +238,13 @@ def _described(clips: Clips, functionals: str, path: Path) -> np.ndarray:
 
 def _network(config: Mapping[str, Any], origin: Origin | None, speech: Backbone | None, data: _Data) -> ViewNetwork:
     """All that learns, with its views standardised over the clips that are learned from."""
-    views = untrained(config, None if origin is None else as_written(origin), speech)
+    functionals = config["functionals"]
+    shape = Shape(
+        WIDTH, CHANNELS, MELS, functionals, dimensions_of(functionals), 0 if speech is None else speech.width
+    )  # fmt: skip
+    views = untrained(
+        shape, config["seed"], stands_on=None if origin is None else as_written(origin), speech=speech
+    )  # fmt: skip
     network = ViewNetwork(views)
     views.encoders.described.scale.fit(torch.from_numpy(data.described[data.train]))
     chosen = np.random.default_rng(config["seed"]).permutation(data.train)[:_MEASURED]
