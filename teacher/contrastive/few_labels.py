@@ -233,7 +233,10 @@ def _tell(cell: Cell, data: _Data, draw: Draw, task: str) -> None:
         raise DistillError(f"-k {cell.k}: only {len(draw.learned)} clips are not of the speakers that are tested on")
     if not cell.table.is_file():
         write_csv(cell.table, _COLUMNS, [_row(data, place) for place in draw.learned[: cell.k]])
-    told = read_lessons(cell.table, audio=data.root, task=task, seed=cell.seed)
+    try:
+        told = read_lessons(cell.table, audio=data.root, task=task, seed=cell.seed)
+    except DistillError as error:
+        raise DistillError(f"-k {cell.k}: too few to learn from ({error}); take more") from None
     if (told.axes, told.categories) != (data.axes, data.categories):
         raise DistillError(f"-k {cell.k}: too few to have a clip of every axis and category among them; take more")
 
