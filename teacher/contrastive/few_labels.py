@@ -78,7 +78,7 @@ def few_labels(
     them included; the fewer are among the more. method, epochs, patience, batch_size, learning_rate: as of
     `tune_teacher`.
 
-    Returns {views, revision, labels, clips, speakers, categories, method, tested: {seed: speakers}, seeds, k: {k:
+    Returns {views, revision, trained_on, labels, clips, speakers, categories, method, tested: {seed: speakers}, seeds, k: {k:
     {measure: {untrained, pretrained, gain}}}, seconds}, each {value, low, high, values}: mean over the seeds, its 95 %
     interval by Student's t, and what each seed gave; gain is pre-trained less untrained.
 
@@ -116,7 +116,8 @@ def few_labels(
             say(f"{done + 1} of {len(missing)}: {cell.k} labels, {cell.start}, seed {cell.seed}{go}")
             _tune(cell, starts[cell.start], data, draws[cell.seed], options)
         result = {
-            "views": origin.name, "revision": origin.revision, "labels": Path(labels).name, "clips": len(data.clips),
+            "views": origin.name, "revision": origin.revision, "trained_on": read_config(origin.folder)["trained_on"],
+            "labels": Path(labels).name, "clips": len(data.clips),
             "speakers": len(set(data.groups)), "categories": list(lessons.categories), **options,
             "tested": {seed: sorted({data.groups[place] for place in draw.tested}) for seed, draw in draws.items()},
             "seeds": seeds, "k": _compared(cells), "seconds": sum(read_json(cell.result)["seconds"] for cell in cells),

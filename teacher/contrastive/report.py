@@ -15,8 +15,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"# Few labels of {result['labels']}"
     yield ""
     yield (
-        f"The views {result['views']} ({result['revision']}) against the same encoders untrained, `--method "
-        f"{result['method']}`, equal in all else. For each of {result['seeds']} seeds about a quarter of the "
+        f"The views {result['views']} ({result['revision']}; {result['trained_on']}) against the same encoders untrained, "
+        f"`--method {result['method']}`, equal in all else. For each of {result['seeds']} seeds about a quarter of the "
         f"{result['speakers']} speakers is tested on and k clips of the others are learned from ({result['clips']} "
         "clips in all), those that end the training early included. Means over the seeds, with 95 % intervals over the "
         "seeds by Student's t; one pre-training stands behind all of them."

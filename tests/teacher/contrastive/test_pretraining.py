@@ -22,6 +22,7 @@ from distill.files import read_json
 from distill.runs import read_config
 from teacher.catalogue import card_of, open_teacher
 from teacher.contrastive import pretraining
+from teacher.contrastive.commands import _pretrained
 from teacher.contrastive.few_labels import draw, few_labels
 from teacher.contrastive.functionals import KINDS
 from teacher.contrastive.pretraining import pretrain_views
@@ -63,6 +64,12 @@ def test_the_folder_says_what_it_is(views: Path, on_speech: Path, wavlm: Path) -
     said = read_json(on_speech / "config.json")
     assert said["backbone"]["name"] == str(wavlm) and said["speech"] == 64
     assert not any(name.startswith("speech") for name in load_file(on_speech / "model.safetensors"))
+
+
+def test_the_command_says_what_was_found_again(views: Path) -> None:
+    said = _pretrained({**read_json(views / "result.json"), "output": "views"}).splitlines()
+    assert said[0].startswith("views: log-mel, functionals, 364,672 parameters, 8 epochs in ")
+    assert len(said) == 4 and said[2].startswith("  log-mel to functionals: 0.")
 
 
 def test_an_interrupted_pre_training_ends_the_same_to_the_bit(
@@ -269,6 +276,16 @@ def test_what_is_done_is_not_done_again(compared: Path, views: Path, recordings:
     assert (compared / "few_labels.md").read_text() == page
     with pytest.raises(Refused, match="was begun with epochs 2, now it is 3"):
         few_labels(views, labels=recordings / "ratings.csv", output=compared, **{**COMPARED, "epochs": 3})
+
+
+def test_the_command_prints_the_page(
+    compared: Path, views: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([
+        "few-labels", "--views", str(views), "--labels", str(recordings / "ratings.csv"), "-k", "16", "-k", "24",
+        "--seeds", "2", "--epochs", "2", "--batch-size", "12", "--device", "cpu", "-o", str(compared),
+    ])  # fmt: skip
+    assert capsys.readouterr().out == (compared / "few_labels.md").read_text()
 
 
 def test_views_that_learned_nothing_gain_nothing(recordings: Path, tmp_path: Path) -> None:
