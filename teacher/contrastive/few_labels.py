@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -45,6 +46,9 @@ PRETRAINED, UNTRAINED = "pretrained", "untrained"
 #: Of all speakers, those that are tested on.
 TESTED = 0.25
 
+#: How often speakers are drawn before it is said that too few clips are left.
+_DRAWS = 1000
+
 #: In the report's folder.
 _CELLS, _CACHE, _REPORT = "cells", "cache", "few_labels"
 
@@ -78,9 +82,9 @@ def few_labels(
     them included; the fewer are among the more. method, epochs, patience, batch_size, learning_rate: as of
     `tune_teacher`.
 
-    Returns {views, revision, trained_on, labels, clips, speakers, categories, method, tested: {seed: speakers}, seeds, k: {k:
-    {measure: {untrained, pretrained, gain}}}, seconds}, each {value, low, high, values}: mean over the seeds, its 95 %
-    interval by Student's t, and what each seed gave; gain is pre-trained less untrained.
+    Returns {views, revision, trained_on, labels, clips, speakers, categories, tested: {seed: speakers}, seeds, k: {k:
+    {measure: {untrained, pretrained, gain}}}, seconds} and the options, each {value, low, high, values}: mean
+    over the seeds, its 95 % interval by Student's t, and what each seed gave; gain is pre-trained less untrained.
 
     Raises:
         Refused: `output` holds another comparison, or another process writes there.
@@ -99,9 +103,9 @@ def few_labels(
     }  # fmt: skip
     keep_freed_memory()
     with sole_writer(output):
-        _begin(output, {**options, "views": origin.revision, "labels_sha256": lessons.digest()})
+        _begin(output, {**options, "most": max(k), "views": origin.revision, "labels_sha256": lessons.digest()})
         data = _decoded(lessons, output)
-        draws = {seed: data.drawn(seed) for seed in range(seeds)}
+        draws = {seed: data.drawn(seed, max(k)) for seed in range(seeds)}
         cells = [
             Cell(output, seed, count, start)
             for seed in draws for count in sorted(set(k)) for start in (UNTRAINED, PRETRAINED)
@@ -172,45 +176,57 @@ class _Data:
     categories: tuple[str, ...]
     axes: tuple[str, ...]
 
-    def drawn(self, seed: int) -> Draw:
-        """The clips of a seed."""
+    def drawn(self, seed: int, needed: int) -> Draw:
+        """The clips of a seed, as of `draw`."""
         sexes = [str(segment.columns.get(SEX) or "").strip().lower() for segment in self.segments]
         kinds = [str(segment.columns.get(CATEGORY) or "").strip() for segment in self.segments]
-        return draw(self.groups, sexes, kinds, seed)
+        return draw(self.groups, sexes, kinds, seed, needed=needed)
 
 
-def draw(groups: Sequence[str], sexes: Sequence[str], categories: Sequence[str], seed: int) -> Draw:
+def draw(groups: Sequence[str], sexes: Sequence[str], categories: Sequence[str], seed: int, *, needed: int = 1) -> Draw:
     """Draw about a quarter of the speakers to test on, of each sex that is known one at least, and bring the clips of
     the others into an order in which any first k are spread evenly over speakers and categories. All: [n].
+
+    needed: clips that the others have to have; speakers are drawn until they do.
 
     >>> found = draw(["a", "a", "b", "b", "c", "c"], ["f", "f", "m", "m", "m", "m"], ["x", "y"] * 3, seed=0)
     >>> found.tested.tolist(), sorted(found.learned.tolist())
     ([0, 1, 4, 5], [2, 3])
 
     Raises:
-        DistillError: every speaker would be tested on.
+        DistillError: no draw leaves so many.
     """
     rng = np.random.default_rng(seed)
-    speakers = rng.permutation(np.unique(groups)).tolist()
-    sex_of = dict(zip(groups, sexes, strict=True))
-    firsts = {sex_of[speaker]: speaker for speaker in reversed(speakers) if sex_of[speaker]}
-    count = max(len(firsts), ceil(TESTED * len(speakers)))
-    chosen = list(dict.fromkeys([*firsts.values(), *speakers]))[:count]
-    if len(chosen) == len(speakers):
-        raise DistillError(f"{len(speakers)} speakers: all of them would be tested on, and none learned from")
-    tested = np.isin(groups, chosen)
+    for _ in range(_DRAWS):
+        tested = np.isin(groups, _speakers(groups, sexes, rng))
+        if int((~tested).sum()) >= needed:
+            break
+    else:
+        raise DistillError(
+            f"-k {needed}: of {len(groups)} clips of {len(set(groups))} speakers not so many are left beside those "
+            "that are tested on"
+        )
     shuffled = rng.permutation(np.flatnonzero(~tested))
-    seen: dict[tuple[str, str], int] = {}
+    seen: Counter[tuple[str, str]] = Counter()
     ranks = []
     for place in shuffled.tolist():
         kind = groups[place], categories[place]
-        seen[kind] = seen.get(kind, 0) + 1
+        seen[kind] += 1
         ranks.append(seen[kind])
     return Draw(np.flatnonzero(tested), shuffled[np.argsort(ranks, kind="stable")])
 
 
+def _speakers(groups: Sequence[str], sexes: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Those to test on."""
+    speakers = rng.permutation(np.unique(groups)).tolist()
+    sex_of = dict(zip(groups, sexes, strict=True))
+    firsts = {sex_of[speaker]: speaker for speaker in reversed(speakers) if sex_of[speaker]}
+    count = max(len(firsts), ceil(TESTED * len(speakers)))
+    return list(dict.fromkeys([*firsts.values(), *speakers]))[:count]
+
+
 def _begin(output: Path, config: Mapping[str, Any]) -> None:
-    """Begin, or go on with the same comparison; more seeds and other k may come to it."""
+    """Begin, or go on with the same comparison; more seeds and smaller k may come to it."""
     if (output / _CELLS).is_dir():
         runs.reject_other(output, config)
     else:
@@ -230,8 +246,6 @@ def _decoded(lessons: Lessons, output: Path) -> _Data:
 
 def _tell(cell: Cell, data: _Data, draw: Draw, task: str) -> None:
     """Write what a cell learns from, and find out whether it can be learned from."""
-    if len(draw.learned) < cell.k:
-        raise DistillError(f"-k {cell.k}: only {len(draw.learned)} clips are not of the speakers that are tested on")
     if not cell.table.is_file():
         write_csv(cell.table, _COLUMNS, [_row(data, place) for place in draw.learned[: cell.k]])
     try:

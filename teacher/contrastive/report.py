@@ -15,11 +15,11 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"# Few labels of {result['labels']}"
     yield ""
     yield (
-        f"The views {result['views']} ({result['revision']}; {result['trained_on']}) against the same encoders untrained, "
-        f"`--method {result['method']}`, equal in all else. For each of {result['seeds']} seeds about a quarter of the "
-        f"{result['speakers']} speakers is tested on and k clips of the others are learned from ({result['clips']} "
-        "clips in all), those that end the training early included. Means over the seeds, with 95 % intervals over the "
-        "seeds by Student's t; one pre-training stands behind all of them."
+        f"The views {result['views']} ({result['revision']}; {result['trained_on']}) against the same encoders "
+        f"untrained, `--method {result['method']}`, equal in all else. For each of {result['seeds']} seeds about a "
+        f"quarter of the {result['speakers']} speakers is tested on and k clips of the others are learned from "
+        f"({result['clips']} clips in all), those that end the training early included. Means over the seeds, with "
+        "95 % intervals over the seeds by Student's t; one pre-training stands behind all of them."
     )
     yield ""
     yield "| k | measure | untrained | pre-trained | gain |"

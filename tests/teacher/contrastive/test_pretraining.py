@@ -312,11 +312,17 @@ def test_a_draw_spreads_over_speakers_sexes_and_categories() -> None:
     assert len({tuple(one.tested) for one in draws}) > 5
 
 
+def test_speakers_are_drawn_until_enough_is_left_to_learn_from() -> None:
+    groups = ["a"] * 50 + ["b"] * 10 + ["c"] * 10 + ["d"] * 10
+    draws = [draw(groups, [""] * 80, [""] * 80, seed, needed=70) for seed in range(20)]
+    assert {len(one.learned) for one in draws} == {70} and len({int(one.tested[0]) for one in draws}) == 3
+
+
 @pytest.mark.parametrize(("options", "said"), [
-    ({"k": (400,)}, r"-k 400: only 36 clips are not of the speakers that are tested on"),
+    ({"k": (400,)}, "-k 400: of 48 clips of 8 speakers not so many are left"),
     ({"k": (2,)}, r"-k 2: too few to learn from \(.*at least two different values\); take more"),
     ({"views": "wavlm"}, "holds wavlm; `distill pretrain-views` writes views"),
-    ({"where": {"speaker": "s0|s1"}}, "all of them would be tested on"),
+    ({"where": {"speaker": "s0|s1"}}, "-k 24: of 12 clips of 2 speakers not so many"),
 ])  # fmt: skip
 def test_a_comparison_that_cannot_work_is_refused_before_anything_is_tuned(
     options: dict[str, Any], said: str, views: Path, wavlm: Path, recordings: Path, tmp_path: Path
