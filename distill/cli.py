@@ -18,6 +18,8 @@ COMMANDS = {
     "check-precision": "teacher.commands:check_precision",
     "benchmark-labelling": "teacher.commands:benchmark_labelling",
     "train-teacher": "teacher.commands:train_teacher",
+    "pretrain-views": "teacher.contrastive.commands:pretrain_views",
+    "few-labels": "teacher.contrastive.commands:few_labels",
     "compare-teachers": "teacher.commands:compare_teachers",
     "fuse-teachers": "teacher.commands:fuse_teachers",
     "calibrate": "teacher.commands:calibrate",
@@ -48,7 +50,7 @@ _TOGETHER = ("train-student", "train-teacher")
 _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
            "transformers": "train", "huggingface_hub": "train", "timm": "train", "torchvision": "train",
-           "peft": "train", "fsspec": "remote", "silero_vad": "vad",
+           "peft": "train", "opensmile": "opensmile", "fsspec": "remote", "silero_vad": "vad",
            "litert_torch": "tflite", "ai_edge_litert": "tflite", "ai_edge_quantizer": "tflite"}  # fmt: skip
 
 

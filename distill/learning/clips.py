@@ -109,11 +109,13 @@ def examples(
     ]
 
 
-def cache(chosen: Sequence[Example], folder: Path, *, shortest: float) -> tuple[Clips, list[Example]]:
+def cache(
+    chosen: Sequence[Example], folder: Path, *, shortest: float, unlisted: Sequence[Failure] = ()
+) -> tuple[Clips, list[Example]]:
     """Decode all examples once into `folder`; returns the clips and the examples that could be read, in one order.
 
     shortest: seconds; what is shorter, cannot be read or is no longer the audio that was labelled is named in
-    `folder`/../left_out.csv.
+    `folder`/../left_out.csv, with what could not even be listed.
 
     Raises:
         DistillError: nothing can be read, or the disk is too small.
@@ -124,7 +126,7 @@ def cache(chosen: Sequence[Example], folder: Path, *, shortest: float) -> tuple[
         raise DistillError(
             f"none of the {len(chosen)} labelled clips can be read ({left_out[0].file}: {left_out[0].reason})"
         )
-    write_failures(folder.parent / "left_out.csv", left_out)
+    write_failures(folder.parent / "left_out.csv", [*unlisted, *left_out])
     if left_out:
         say(f"{len(left_out)} of {len(chosen)} clips are left out; {folder.parent / 'left_out.csv'} names each")
     with whole(folder / _KEPT) as beside, beside.open("wb") as handle:

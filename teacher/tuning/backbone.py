@@ -37,6 +37,9 @@ from teacher.published.network import frames_of, mask_of, normalised
 from teacher.published.weights import placed, read_state
 from teacher.tuning.blocks import Block
 
+#: The family that is pre-trained here, on one of the others or on none.
+VIEWS = "distill-views"
+
 #: Samples that become one position of Whisper's encoder, and samples a second.
 _SAMPLES_A_POSITION, _RATE = 320, 16_000
 
@@ -49,7 +52,8 @@ _HEADS = ("quantizer.", "project_hid.", "project_q.", "lm_head.", "classifier.",
 @dataclass(frozen=True)
 class Origin:
     """Where a backbone comes from. name: as it was asked for; folder: where its files are; revision: the hub's commit,
-    or a hash of the weights; family: wav2vec2, hubert, wavlm or whisper; licence: that its model card names."""
+    or a hash of the weights; family: wav2vec2, hubert, wavlm, whisper or distill-views; licence: that its model card
+    names."""
 
     name: str
     folder: Path
@@ -241,7 +245,19 @@ def _speech(model: Any, config: Any, prefix: str) -> _Family:
     return _Family((prefix,), build, lambda made, normalises: Speech(made, normalises=normalises))
 
 
-#: By `model_type` of `config.json`.
+def _views(said: Mapping[str, Any]) -> nn.Module:
+    from teacher.contrastive.backbone import built
+
+    return built(said)
+
+
+def _on_speech(made: Any, _: bool) -> Backbone:
+    from teacher.contrastive.backbone import standing
+
+    return standing(made)
+
+
+#: By `model_type` of `config.json`. Views are what `distill pretrain-views` made.
 _FAMILIES = {
     "wav2vec2": _speech(Wav2Vec2Model, Wav2Vec2Config, "wav2vec2."),
     "hubert": _speech(HubertModel, HubertConfig, "hubert."),
@@ -251,6 +267,7 @@ _FAMILIES = {
         lambda said: WhisperEncoder(WhisperConfig(**said)),
         lambda made, _: Whisper(made),
     ),
+    VIEWS: _Family(("",), _views, _on_speech),
 }
 
 #: What `--backbone` may be of.
@@ -273,6 +290,29 @@ def find_backbone(name: str) -> Origin:
     if family not in _FAMILIES:
         raise DistillError(f"{folder}: model_type {family!r} is no backbone; there are {', '.join(FAMILIES)}")
     return Origin(name, folder, revision, family, licence_of(folder))
+
+
+def found_again(wanted: Origin, find: Callable[[str], Origin], *, stands: str | Path, said_in: str) -> Origin:
+    """The very same backbone, or whatever `find` finds: at its commit on the hub, or where it was.
+
+    stands: what stands on it; said_in: the file that says so, for the message.
+
+    Raises:
+        DistillError: it is not there, or holds other weights.
+    """
+    if hub.is_hub_id(wanted.name) and not wanted.folder.is_dir():
+        return find(f"{wanted.name.partition('@')[0]}@{wanted.revision}")
+    if not wanted.folder.is_dir():
+        raise DistillError(
+            f"{stands}: what it stands on, {wanted.folder}, is not there; put it there, or write its place into "
+            f"{said_in} (folder)"
+        )
+    if hub.is_hub_id(wanted.name) and wanted.folder.name == wanted.revision:
+        return wanted
+    found = find(str(wanted.folder))
+    if found.revision != wanted.revision:
+        raise DistillError(f"{wanted.folder}: holds other weights ({found.revision}) than {stands} was tuned on")
+    return found
 
 
 def open_backbone(origin: Origin) -> Backbone:

@@ -35,6 +35,12 @@ METHODS = {
     "prompt": Method("vectors in front of every layer", 5e-4, 1e-4, 30, 6.0, "weighted", "pointwise"),
 }
 
+#: What views take: small encoders, all of which learn at the rate of what is small.
+VIEWS_METHODS = {
+    "full": METHODS["full"]._replace(what="the encoders of all views", learning_rate=1e-3, epochs=50),
+    "head": METHODS["head"],
+}
+
 #: How layers are merged; `NAME:N` goes without those behind the first N. `first:N` is `last:N`.
 LAYERS = ("last", "weighted", "attentive-merge", "first")
 

@@ -7,7 +7,7 @@ README.md               the model card
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,9 @@ from distill.errors import DistillError
 from distill.files import read_json, sha256_of, whole, write_json
 from distill.learning.device import choose_device
 from distill.learning.weights import check_tensors, read_tensors
-from teacher.published import hub
 from teacher.published.annotating import TOGETHER_ON_GPU, Published
 from teacher.published.network import Heard
-from teacher.tuning.backbone import Backbone, Origin, find_backbone, open_backbone
+from teacher.tuning.backbone import Backbone, Origin, find_backbone, found_again, open_backbone
 from teacher.tuning.conditioning import Encode, beside_of
 from teacher.tuning.design import Design, columns_of
 from teacher.tuning.folder import LEARNED, TEACHER, card_in
@@ -147,7 +146,7 @@ def _encoder_of_text(folder: Path) -> TextEncoder | None:
     if said is None:
         return None
     wanted = Origin(**{**said, "folder": Path(said["folder"])})
-    return open_text_encoder(_found(folder, wanted, find_text_encoder))
+    return open_text_encoder(found_again(wanted, find_text_encoder, stands=folder, said_in=TEACHER))
 
 
 def read_network(folder: Path) -> TunedNetwork:
@@ -164,26 +163,10 @@ def read_network(folder: Path) -> TunedNetwork:
         raise DistillError(f"{folder / TEACHER}: is no tuned teacher ({error})") from None
     if sha256_of(folder / LEARNED) != digest:
         raise DistillError(f"{folder / LEARNED}: is not the file that {TEACHER} speaks of; train again")
-    network = TunedNetwork(design, open_backbone(_found(folder, wanted, find_backbone)))
+    found = found_again(wanted, find_backbone, stands=folder, said_in=TEACHER)
+    network = TunedNetwork(design, open_backbone(found))
     put_learned(network, folder / LEARNED)
     return network.eval().requires_grad_(False)
-
-
-def _found(folder: Path, wanted: Origin, find: Callable[[str], Origin]) -> Origin:
-    """The very same backbone, or encoder of text: at its commit on the hub, or where it was."""
-    if hub.is_hub_id(wanted.name) and not wanted.folder.is_dir():
-        return find(f"{wanted.name.partition('@')[0]}@{wanted.revision}")
-    if not wanted.folder.is_dir():
-        raise DistillError(
-            f"{folder}: what it stands on, {wanted.folder}, is not there; put it there, or write its place into "
-            f"{TEACHER} (folder)"
-        )
-    if hub.is_hub_id(wanted.name) and wanted.folder.name == wanted.revision:
-        return wanted
-    found = find(str(wanted.folder))
-    if found.revision != wanted.revision:
-        raise DistillError(f"{wanted.folder}: holds other weights ({found.revision}) than {folder} was tuned on")
-    return found
 
 
 class Answering(nn.Module):

@@ -21,8 +21,9 @@ from distill.learning.objective import Objective
 from distill.learning.processes import Processes, meet
 from distill.licences import UNKNOWN, require, strictest
 from distill.progress import say
+from teacher.contrastive.backbone import suited
 from teacher.tuning import saving
-from teacher.tuning.backbone import Origin, find_backbone, open_backbone
+from teacher.tuning.backbone import VIEWS, Origin, find_backbone, open_backbone
 from teacher.tuning.batches import TuningBatches
 from teacher.tuning.composing import PARTS, adapters_kept, begin_with
 from teacher.tuning.conditioning import SEX, TRANSCRIPT, VECTOR, beside_of, dimensions_of
@@ -33,7 +34,7 @@ from teacher.tuning.lessons import Lessons, read_lessons
 from teacher.tuning.methods import count
 from teacher.tuning.network import TunedNetwork
 from teacher.tuning.objective import loss_for, score
-from teacher.tuning.options import CCC_OVER, METHODS, TASKS
+from teacher.tuning.options import CCC_OVER, METHODS, TASKS, VIEWS_METHODS
 from teacher.tuning.text import TextEncoder, find_text_encoder, open_text_encoder
 
 #: Bytes that each number that learns takes while it does: the weights, their average, the best, two moments, each in
@@ -117,6 +118,7 @@ def tune_teacher(
     with meet() as processes:
         with processes.in_turn():  # what is downloaded or decoded the others find there
             origin, words = find_backbone(backbone), _words(design, text_encoder)
+            design = suited(design, layers=layers) if origin.family == VIEWS else design
             lessons = read_lessons(
                 labels, audio=None if audio is None else Path(audio), where=where, tasks=asked,
                 speaker_from=speaker_from, seed=seed,
@@ -246,7 +248,7 @@ def _told(job: _Job) -> np.ndarray | None:
 def _resolved(job: _Job, design: Design, processes: Processes) -> dict[str, Any]:
     """Everything that decides the outcome: the run's `config.yaml`."""
     given, labels, origin, lessons, text = job.given, job.labels, job.origin, job.lessons, job.text
-    method = METHODS[design.method]
+    method = VIEWS_METHODS[design.method] if origin.family == VIEWS else METHODS[design.method]
     config = {key: value for key, value in given.items() if key not in _TOLD}
     for key in ("epochs", "learning_rate", "longest"):
         config[key] = getattr(method, key) if config[key] is None else config[key]

@@ -19,6 +19,7 @@ from distill.metrics import (
     ccc_ratio,
     interval,
     mae,
+    over_seeds,
     pearson,
     slices,
 )
@@ -180,6 +181,21 @@ def test_against_is_paired_and_says_who_is_better() -> None:
 def test_nobody_s_answers_agree_with_nothing() -> None:
     nothing = np.full((4, 3), np.nan)
     assert agreement(nothing, nothing) == {"n": 0, "ccc": {}, "pearson": {}, "mae": {}}
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 31])
+def test_over_seeds_is_student_s_interval(seeds: int) -> None:
+    from scipy import stats
+
+    values = np.random.default_rng(seeds).normal(0.3, 0.1, seeds)
+    low, high = stats.t.interval(0.95, seeds - 1, values.mean(), stats.sem(values))
+    found = over_seeds([*values, float("nan")])
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((values.mean(), low, high), abs=1e-4)
+
+
+def test_one_seed_has_no_interval() -> None:
+    found = over_seeds([0.5, float("nan")])
+    assert found["value"] == 0.5 and np.isnan([found["low"], found["high"]]).all()
 
 
 @pytest.mark.parametrize(
