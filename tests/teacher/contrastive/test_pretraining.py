@@ -249,7 +249,9 @@ def test_the_report_holds_levels_and_gains(compared: Path) -> None:
             assert of["gain"]["values"] == pytest.approx([one - other for one, other in pairs])
             assert of["gain"]["low"] <= of["gain"]["value"] == pytest.approx(np.mean(of["gain"]["values"]))
     page = (compared / "few_labels.md").read_text()
-    assert page.count("\n| 16 |") == page.count("\n| 24 |") == 3 and "By chance the UAR of category would be 0.500" in page
+    assert (
+        page.count("\n| 16 |") == page.count("\n| 24 |") == 3 and "By chance the UAR of category would be 0.500" in page
+    )
 
 
 def test_no_speaker_is_learned_from_and_tested_on(compared: Path) -> None:
