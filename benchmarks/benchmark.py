@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import latency, machine, memory, profiles, report
+from benchmarks.emulated.cores import CORES
 from distill.annotation import AXES
 from distill.errors import DistillError
 from distill.files import plain, reject_unwritable, sha256_of, write_json, write_text
@@ -51,6 +52,7 @@ def benchmark(
         _reject_unwritable(output)
     students = _open(paths, seconds)
     budget = None if profile is None else profiles.profile(profile)
+    _reject_unknown(devices)
     measured = _devices(students[0], devices, budget)
     agreements = _agreements(students, truth, audio)
     with _natives(students[0], devices) as natives:
@@ -115,6 +117,13 @@ def _try(student: Student, seconds: Sequence[float]) -> None:
             raise DistillError(
                 f"{student.path}: it answers a clip of {length:g} s with shape {list(shape)}, not [1, 3]"
             )
+
+
+def _reject_unknown(devices: Sequence[str]) -> None:
+    known = [*CORES, HOST]
+    for name in devices:
+        if name not in known:
+            raise DistillError(f"{name}: no such device; there are {', '.join(known)}")
 
 
 def _devices(student: Student, names: Sequence[str], budget: profiles.Profile | None) -> dict[str, dict[str, Any]]:

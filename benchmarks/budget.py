@@ -85,13 +85,16 @@ def budget(text: str) -> Budget:
     """
     most: dict[str, float] = {}
     for part in text.split(","):
-        key, _, value = (piece.strip() for piece in part.partition("="))
-        if key not in COSTS or key in most:
-            why = "stands twice" if key in most else f"is no key=value; there are {', '.join(COSTS)}"
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if key not in COSTS or key in most or not equals:
+            why = "stands twice" if key in most else f"is no key=value, as flash=96k; keys are {', '.join(COSTS)}"
             raise DistillError(f"--fits: {part.strip()!r} {why}")
-        number = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kM]?)", value)
+        number = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(.*)", value)
         if number is None or not float(number[1]):
             raise DistillError(f"--fits: {key} is {value!r}; it must be a number above zero, as 96k or 0.5M")
+        if number[2] not in _TIMES:
+            units = "k and M are the only units, a thousand and a million"
+            raise DistillError(f"--fits: {key} is {value!r}; {units}: {number[1]}k, {number[1]}M or {number[1]}")
         most[key] = float(number[1]) * _TIMES[number[2]] * COSTS[key].unit
     return Budget(most)
 

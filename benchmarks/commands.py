@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from distill.errors import DistillError
 from distill.options import audio_option, existing, json_option, seed_option, show
 from distill.progress import say
 
@@ -181,6 +182,8 @@ def sweep(
 
     within = None if fits is None else budget(fits)
     made = source.is_dir() or source.suffix == ".json"
+    if not made and not source.is_file():
+        raise DistillError(f"{source}: no such recipe, and no folder of a sweep")
     _check_sweep(output, only, made=made, figures=figures)
     if figures:
         from benchmarks.sweep import costs

@@ -46,6 +46,9 @@ COMMANDS = {
 #: Those that several processes of torchrun do together.
 _TOGETHER = ("train-student", "train-teacher")
 
+#: Those that go on where they were; of the others nothing is kept.
+_GO_ON = ("label", "train-teacher", "calibrate", "train-student", "sweep", "run", "ablate", "demo")
+
 #: Which extra brings a package that is missing.
 _EXTRAS = {"pyarrow": "label", "yaml": "label", "ray": "ray", "audformat": "dev",
            "torch": "train", "onnx": "train", "safetensors": "train",
@@ -102,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         _leave_all(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _leave_all("interrupted; what was finished is kept, and the same command goes on from there", 130)
+        _leave_all(_interrupted(sys.argv[1:] if arguments is None else arguments), 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -117,6 +120,11 @@ def main(arguments: list[str] | None = None) -> None:
         if error.errno is None:
             raise
         _leave(f"{error.filename or 'writing'}: {error.strerror}")
+
+
+def _interrupted(arguments: list[str]) -> str:
+    goes_on = next((word for word in arguments if not word.startswith("-")), "") in _GO_ON
+    return f"interrupted{'; what was finished is kept, and the same command goes on from there' if goes_on else ''}"
 
 
 def _leave_all(reason: str, code: int) -> None:

@@ -54,15 +54,19 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def reject_unwritable(path: Path) -> None:
-    """Find out before the work whether `path` can be written.
+    """Find out before the work whether `path` can be written. Nothing is left of the trial, no empty folder either.
 
     Raises:
         OSError: it cannot.
     """
+    made = [folder for folder in path.absolute().parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path.with_name(f".{path.name}.probe")) as beside:
         beside.touch()
     path.with_name(f".{path.name}.probe").unlink()
+    for folder in made:
+        with suppress(OSError):  # somebody else has put something there
+            folder.rmdir()
 
 
 def reject_no_json(output: Path) -> None:

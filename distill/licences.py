@@ -48,8 +48,9 @@ def strictest(licences: Iterable[str]) -> str:
     return "; ".join(licence for licence in given if kind(licence) == worst)
 
 
-def require(wanted: str | None, licences: Mapping[str, str]) -> None:
-    """Refuse what is stricter than `wanted` (a kind; None asks for nothing). licences: {what: its licence}.
+def require(wanted: str | None, licences: Mapping[str, str], *, say_it: str = "") -> None:
+    """Refuse what is stricter than `wanted` (a kind; None asks for nothing). licences: {what: its licence}. say_it: how
+    to say one that is not known.
 
     >>> require("permissive", {"the weights": "MIT", "their training data": "CC0-1.0"})
     >>> require("permissive", {"the weights": "MIT", "their training data": "CC-BY-NC-SA-4.0"})
@@ -62,4 +63,5 @@ def require(wanted: str | None, licences: Mapping[str, str]) -> None:
     """
     for what, licence in licences.items() if wanted else ():
         if wanted and _ORDER.index(kind(licence)) > _ORDER.index(wanted):
-            raise Refused(f"{what}: {licence} is {kind(licence)}, and {wanted} is required")
+            mend = f"; {say_it}" if say_it and kind(licence) == UNKNOWN else ""
+            raise Refused(f"{what}: {licence} is {kind(licence)}, and {wanted} is required{mend}")

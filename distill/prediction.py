@@ -182,13 +182,14 @@ def _of_stream(stream: BinaryIO, student: Student, window: float, hop: float, ra
         past = max(min(first, at + len(heard) // 2 - round(window * rate)) - at, 0)
         del heard[: 2 * past]
         at += past
-    if len(heard) % 2:
-        raise AudioError(_HALF)
     end = at + len(heard) // 2
     # What is left over is new only where it goes past the last window, which is then moved back to end with it.
     if done == 0 or end - done > 1e-3 * rate:
         first = max(end - round(window * rate), 0)
-        yield _prediction(STREAM, round(first / rate, 6), student, _of_pcm(heard[2 * (first - at) :], rate))
+        rest = heard[2 * (first - at) : 2 * (end - at)]
+        yield _prediction(STREAM, round(first / rate, 6), student, _of_pcm(rest, rate))
+    if len(heard) % 2:  # said when nothing is due any more
+        raise AudioError(_HALF)
 
 
 def _window(index: int, window: float, hop: float, rate: int) -> tuple[int, int]:
@@ -213,7 +214,10 @@ def _checked_hop(hop: float) -> float:
 
 def _carried_on(source: str | Path | BinaryIO, student: Student, hop: float, rate: int) -> Iterator[Prediction]:
     if not isinstance(source, (str, Path)):
-        yield from _every_hop(STREAM, _heard(source, rate), student, hop)
+        heard = _Pcm(source, rate)
+        yield from _every_hop(STREAM, heard, student, hop)
+        if heard.half:  # said when nothing is due any more
+            raise AudioError(_HALF)
         return
     try:
         yield from _every_hop(str(source), blocks(Path(source)), student, hop)
@@ -261,19 +265,24 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def _heard(stream: BinaryIO, rate: int) -> Iterator[np.ndarray]:
-    """The same as float32 at 16 kHz."""
-    resampler = None if rate == SAMPLING_RATE else soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32")
-    rest = b""
-    for block in _blocks(stream):
-        whole = rest + block
-        rest = whole[len(whole) // 2 * 2 :]
-        pcm = _floats(whole[: len(whole) // 2 * 2])
-        yield resampler.resample_chunk(pcm) if resampler else pcm
-    if rest:
-        raise AudioError(_HALF)
-    if resampler:
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+class _Pcm:
+    """The same as float32 at 16 kHz. half: afterwards, whether it ended in half a sample."""
+
+    def __init__(self, stream: BinaryIO, rate: int) -> None:
+        self._stream, self._rate, self.half = stream, rate, False
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        as_is = self._rate == SAMPLING_RATE
+        resampler = None if as_is else soxr.ResampleStream(self._rate, SAMPLING_RATE, 1, dtype="float32")
+        rest = b""
+        for block in _blocks(self._stream):
+            whole = rest + block
+            rest = whole[len(whole) // 2 * 2 :]
+            pcm = _floats(whole[: len(whole) // 2 * 2])
+            yield resampler.resample_chunk(pcm) if resampler else pcm
+        if resampler:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        self.half = bool(rest)
 
 
 def _of_pcm(pcm: bytearray, rate: int) -> np.ndarray:

@@ -47,6 +47,8 @@ def write_float(network: nn.Module, path: Path) -> None:
         # The exporter by tracing folds batch norm and needs no further package; the pinned torch range has it.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        # What it does not fold, the passes after it do; the ladder compares them all.
+        warnings.filterwarnings("ignore", message="Constant folding", category=UserWarning)
         torch.onnx.export(
             network.eval().cpu(),
             (torch.randn(2, SAMPLING_RATE),),

@@ -78,6 +78,9 @@ def open_source(run: Path, *, int8: bool, audio: Audio | None = None) -> Source:
         DistillError: none of these, an unfinished run, one that says too little, no clips to quantise with, or audio
             that cannot be used.
     """
+    if not run.exists() and not _is_file(run):
+        known = ", ".join(name for name in shipped() if not name.endswith("-int8"))
+        raise DistillError(f"{run}: no run there; `distill train-student` makes one; those that come are {known}")
     source = _bundled(run, int8=int8, audio=audio) if _is_file(run) else _run(run, int8=int8)
     return source if audio is None else with_audio(source, audio)
 

@@ -53,6 +53,8 @@ def _check_source(
         ctx.fail("--teacher needs --audio: a folder, a manifest or tars to label")
     if output.resolve().is_relative_to(Path(audio).resolve()):
         ctx.fail(f"-o {output} lies in --audio {audio}: the run's own clips would be labelled; choose another folder")
+    if others["require_licence"] and others["audio_licence"] is None:
+        ctx.fail("--require-licence needs --data-licence: nobody has said what the recordings are under")
     if match_embedding and not online:
         ctx.fail("--match-embedding needs --online, or a table of `distill label --embeddings`")
 

@@ -110,7 +110,10 @@ def train_student(
             how = (ONLINE if online else Augmentation()).with_shares(augment or {})
             lessons = read_lessons(labels, by_spread=weight_by_spread, hints={} if online else hints)
             config = resolved({**given, "processes": 0 if processes.alone else processes.count}, lessons)
-            require(require_licence, {"the student": config["licence"], "what it learns from": config["data_licence"]})
+            require(
+                require_licence, {"the student": config["licence"], "what it learns from": config["data_licence"]},
+                say_it="of recordings `distill label --data-licence` says it",
+            )  # fmt: skip
             if processes.first:
                 held.enter_context(sole_writer(output, patience=0.0 if processes.alone else _LETTING_GO))
             finished = _begin(output, config, processes)

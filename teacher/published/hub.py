@@ -15,6 +15,9 @@ from teacher.published.folder import CONFIG, INDEX, MODEL_CARD, PREPROCESSOR, WE
 #: owner/name, and after an @ a branch, tag or commit.
 _ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
+#: What there is besides, where a teacher was asked for.
+_INSTEAD = "the bundled teacher (--teacher prosody), or a folder with the checkpoint (--teacher FOLDER)"
+
 #: Without an answer from the hub within this time there is none (seconds).
 PATIENCE = 4.0
 
@@ -28,10 +31,10 @@ def is_hub_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None and not name.startswith(".")
 
 
-def fetch(hub_id: str, *, beside: Sequence[str] = ()) -> tuple[Path, str]:
+def fetch(hub_id: str, *, beside: Sequence[str] = (), instead: str = _INSTEAD) -> tuple[Path, str]:
     """The folder of a hub id's checkpoint and the commit it was resolved to; offline once it was downloaded.
 
-    beside: files that are wanted, too, where they are there.
+    beside: files that are wanted, too, where they are there. instead: what can be given where the hub is out of reach.
 
     Raises:
         DistillError: it is not in the cache and the hub cannot be reached, or knows no such thing.
@@ -39,7 +42,7 @@ def fetch(hub_id: str, *, beside: Sequence[str] = ()) -> tuple[Path, str]:
     given = _ID.fullmatch(hub_id)
     assert given is not None, hub_id
     cached = _cached(given["repository"], given["revision"])
-    folder = cached or _downloaded(given["repository"], given["revision"], beside)
+    folder = cached or _downloaded(given["repository"], given["revision"], beside, instead)
     return folder, folder.name
 
 
@@ -53,10 +56,10 @@ def _cached(repository: str, revision: str | None) -> Path | None:
     return folder if is_whole(folder) else None  # an interrupted download leaves a part
 
 
-def _downloaded(repository: str, revision: str | None, beside: Sequence[str]) -> Path:
+def _downloaded(repository: str, revision: str | None, beside: Sequence[str], instead: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    found = _resolved(repository, revision)  # first: what is recorded is a commit, and no hub is known at once
+    found = _resolved(repository, revision, instead)  # first: what is recorded is a commit, and no hub is known at once
     names = {entry.rfilename for entry in found.siblings or ()}
     wanted = [*_wanted(repository, names), *(name for name in beside if name in names)]
     say(f"downloading {repository} at {found.sha} (once; it is kept for later)")
@@ -67,7 +70,7 @@ def _downloaded(repository: str, revision: str | None, beside: Sequence[str]) ->
         raise DistillError(f"{repository}: the download broke off ({reason}); run it again, it goes on") from None
 
 
-def _resolved(repository: str, revision: str | None) -> Any:
+def _resolved(repository: str, revision: str | None, instead: str) -> Any:
     """What the hub says of a model: the commit (`sha`) and its files (`siblings`)."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
@@ -82,8 +85,8 @@ def _resolved(repository: str, revision: str | None) -> Any:
         raise DistillError(f"{repository}{f'@{revision}' if revision else ''}: the hub knows no such model") from None
     except Exception:  # the library's transport has types of its own
         raise DistillError(
-            f"{repository}: no folder of that name, not downloaded yet, and the hub cannot be reached; there is the "
-            "bundled teacher (--teacher prosody), or a folder with the checkpoint (--teacher FOLDER)"
+            f"{repository}: no folder of that name, not downloaded yet, and the hub cannot be reached; "
+            f"there is {instead}"
         ) from None
 
 

@@ -283,7 +283,7 @@ def find_backbone(name: str) -> Origin:
     if Path(name).is_dir():
         folder, revision = Path(name), revision_of(Path(name))
     elif hub.is_hub_id(name):
-        folder, revision = hub.fetch(name)
+        folder, revision = hub.fetch(name, instead="a folder with its files (--backbone FOLDER)")
     else:
         raise DistillError(f"--backbone {name}: no such folder, and no hub id (owner/name)")
     family = str(read_config(folder).get("model_type"))

@@ -53,7 +53,7 @@ def find_text_encoder(name: str) -> Origin:
         return Origin(name, Path(name), revision_of(Path(name)), "text", licence_of(Path(name)))
     if not hub.is_hub_id(name):
         raise DistillError(f"--text-encoder {name}: no such folder, and no hub id (owner/name)")
-    folder, revision = hub.fetch(name, beside=TOKENIZERS)
+    folder, revision = hub.fetch(name, beside=TOKENIZERS, instead="a folder with its files (--text-encoder FOLDER)")
     return Origin(name, folder, revision, "text", licence_of(folder))
 
 

@@ -72,7 +72,8 @@ def test_too_few_rounds_are_no_measurement(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["gone.onnx", "-o", "report"], "gone.onnx: no such student"), (["-o", "report"], "Missing argument 'MODELS...'"),
-     (["a.onnx", "-o", "report", "--device", "cortex-m9"], "cortex-m9: no such core"),
+     (["a.onnx", "-o", "report", "--device", "z80"],
+      "z80: no such device; there are cortex-m3, cortex-m4, cortex-m55, host"),
      (["a.onnx", "-o", "report", "--profile", "toaster"], "toaster: no such profile; there are hearing-aid"),
      (["a.onnx", "-o", "report", "--device", "cortex-m4"], "no student in C beside a.onnx"),
      (["a.onnx", "-o", "report", "--truth", "x.csv"], "agreement needs both"),
@@ -90,3 +91,4 @@ def test_what_cannot_be_is_one_line(
     assert refused(*arguments) in (1, 2)
     err = capsys.readouterr().err
     assert said in err and err.startswith("distill") and err.count("\n") == 1
+    assert not (tmp_path / "report").exists()

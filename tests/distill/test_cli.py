@@ -212,6 +212,23 @@ def test_a_missing_package_names_its_extra(
     assert done.stderr == f"distill: this command needs {missing}; from the checkout: pip install '.[{extra}]'\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("export", "distill: interrupted"), ("evaluate", "distill: interrupted"),
+     ("label", "distill: interrupted; what was finished is kept, and the same command goes on from there")],
+)  # fmt: skip
+def test_only_what_goes_on_says_so_where_it_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, said: str
+) -> None:
+    def pressed(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "find", pressed)
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "x"])
+    assert ended.value.code == 130 and capsys.readouterr().err.strip() == said
+
+
 def test_a_missing_module_of_our_own_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cli.COMMANDS, "predict", "distill.nowhere:predict")
     with pytest.raises(ModuleNotFoundError):

@@ -171,7 +171,8 @@ def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
     reject_unwritable(tmp_path / "new" / "a.txt")
     write_text(tmp_path / "b.txt", "before")
     reject_unwritable(tmp_path / "b.txt")
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["b.txt"]
+    reject_unwritable(tmp_path / "newer" / "yet" / "a.txt")
+    assert [path.name for path in tmp_path.rglob("*")] == ["b.txt"]
     assert (tmp_path / "b.txt").read_text() == "before"
 
 

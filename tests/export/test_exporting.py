@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from distill import runs
+from distill.annotation import AXES
 from distill.errors import DistillError, Refused
 from distill.files import sha256_of, write_text
 from distill.student import Student
@@ -20,7 +21,9 @@ from export import exporting, making, quantising
 from export.exporting import export, tell
 from export.ladder import LIMITS, Limit
 from export.making import FEW_BITS
+from export.onnx import Answering, write_float
 from export.rows import LEFT_OUT
+from students import catalogue
 from students.loading import load
 from students.network import Quantisation
 
@@ -248,8 +251,13 @@ def test_unfinished_run_is_refused(run, tmp_path):
 
 
 def test_no_run_is_refused(tmp_path):
-    with pytest.raises(DistillError, match="no run there"):
+    with pytest.raises(DistillError, match=r"no run there; .* come are wav2small, wav2small-lite, wav2small-stream$"):
         export(tmp_path / "nowhere", output=tmp_path / "s.onnx")
+
+
+def test_torch_has_nothing_to_say_to_the_user(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    write_float(Answering(catalogue.build("wav2small-stream"), AXES), tmp_path / "a.onnx")
+    assert not [str(warning.message) for warning in recwarn]
 
 
 def test_run_without_calibration_clips_is_refused_not_made_up(run, tmp_path):

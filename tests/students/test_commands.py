@@ -93,8 +93,8 @@ def test_audio_that_came_later_is_another_run(audio: Path, tmp_path: Path) -> No
 
 
 def test_a_licence_that_is_too_strict_is_refused_before_anything(audio: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"the recordings \(--data-licence\): unknown"):
-        from_audio(audio, tmp_path / "run", "--require-licence", "permissive")
+    with pytest.raises(Refused, match=r"the recordings \(--data-licence\): CC-BY-NC-4.0 is non-commercial"):
+        from_audio(audio, tmp_path / "run", "--require-licence", "permissive", "--data-licence", "CC-BY-NC-4.0")
     assert not (tmp_path / "run").exists()
 
 
@@ -113,6 +113,10 @@ def test_an_unknown_student_is_refused_before_the_labelling(audio: Path, tmp_pat
         ("--labels a --window 2", "--window goes with --teacher"),
         ("--labels a --data-licence MIT", "--data-licence goes with --teacher"),
         ("--teacher prosody --audio {tmp}", "lies in --audio .*: the run's own clips would be labelled"),
+        (
+            "--teacher prosody --audio b --require-licence permissive",
+            "--require-licence needs --data-licence: nobody has",
+        ),
         ("--teacher prosody --audio b --match-embedding 1", "--match-embedding needs --online, or a table"),
     ],
 )

@@ -308,4 +308,8 @@ def test_a_licence_that_is_too_strict_is_refused_before_the_run_is_begun(make_la
     (labels / "labels.json").write_text(json.dumps(info))
     with pytest.raises(Refused, match="what it learns from: MSP-Podcast"):
         train_student(labels, output=tmp_path / "run", require_licence="permissive")
+    info["teacher"]["data_licence"], info["audio_licence"] = "CC0-1.0", "unknown"
+    (labels / "labels.json").write_text(json.dumps(info))
+    with pytest.raises(Refused, match=r"what it learns from: unknown is .* `distill label --data-licence` says it"):
+        train_student(labels, output=tmp_path / "run", require_licence="permissive")
     assert not (tmp_path / "run").exists()

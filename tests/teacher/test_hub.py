@@ -21,6 +21,8 @@ from distill.errors import DistillError
 from teacher.catalogue import card_of, open_teacher
 from teacher.published import hub
 from teacher.published.cards import FAMILIES
+from teacher.tuning.backbone import find_backbone
+from teacher.tuning.text import find_text_encoder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ODYSSEY = FAMILIES["odyssey"].card.source
@@ -111,6 +113,14 @@ def test_a_download_takes_the_commit_and_no_code(
     folder, revision = hub.fetch(ODYSSEY)
     assert revision == COMMIT == asked["revision"] and (folder / "config.json").is_file()
     assert asked["allow_patterns"] == ["config.json", "README.md", "model.safetensors"]
+
+
+def test_what_there_is_instead_is_of_the_option_that_named_it(cache: Path, answering: Any) -> None:
+    answering(ConnectionError("no network"))
+    with pytest.raises(DistillError, match=r"reached; there is a folder with its files \(--backbone FOLDER\)$"):
+        find_backbone(ODYSSEY)
+    with pytest.raises(DistillError, match=r"there is a folder with its files \(--text-encoder FOLDER\)$"):
+        find_text_encoder(ODYSSEY)
 
 
 @pytest.mark.parametrize(
