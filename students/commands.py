@@ -19,6 +19,7 @@ from distill.options import (
     output_option,
     seed_option,
     show,
+    where_option,
 )
 from distill.progress import say
 
@@ -42,8 +43,8 @@ def _check_source(
     if bool(labels) == (teacher is not None):
         ctx.fail("either --labels is needed, or --teacher with --audio; not both")
     if teacher is None:
-        flags = {"--data-licence": "audio_licence", "--window": "window", "--hop": "hop"}
-        beside = [flag for flag, name in flags.items() if others[name] is not None]
+        flags = {"--data-licence": "audio_licence", "--window": "window", "--hop": "hop", "--where": "where"}
+        beside = [flag for flag, name in flags.items() if others[name] not in (None, {})]
         if beside:
             ctx.fail(f"{beside[0]} goes with --teacher; the tables of --labels are made")
         return
@@ -72,6 +73,7 @@ def _check_source(
 )
 @click.option("--window", type=float, help="With --teacher: cut longer recordings into windows of this many seconds.")
 @click.option("--hop", type=float, help="With --teacher: seconds from one window to the next [default: the window].")
+@where_option
 @output_option("Folder of the run.")
 @click.option(
     "--arch",
@@ -80,7 +82,9 @@ def _check_source(
     help="A name from `distill students`, or a member of their family (docs/sweep.md).",
 )
 @click.option(
-    "--audio", help="With --labels: the folder below which the tables' files are. With --teacher: what to label."
+    "--audio",
+    help="With --labels: the folder below which the tables' files are. With --teacher: what to label; with "
+    "--teacher ratings a table of people's ratings, or the label file of a published corpus.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="End after this many passes [default: 30].")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End after this much time.")
@@ -149,7 +153,7 @@ def _check_source(
 @json_option
 def train_student(
     as_json: bool, teacher: str | None, audio_licence: str | None, window: float | None, hop: float | None,
-    **options: Any,
+    where: dict[str, str], **options: Any,
 ) -> Any:  # fmt: skip
     """Train a student on a teacher's labels; with --teacher label the audio first.
 
@@ -160,12 +164,14 @@ def train_student(
     Example:
       distill train-student --arch wav2small --labels labels/ -o runs/w2s
       distill train-student --teacher prosody --audio recordings/ --online -o runs/w2s
+      distill train-student --teacher ratings --audio MSP-Podcast/ --where split=Train -o runs/human
     """
     from distill.cli import find
     from students.training import train_student as run
 
     if teacher is not None:
-        how = {"teacher": teacher, "audio_licence": audio_licence or UNKNOWN, "window": window, "hop": hop}
+        how = {"teacher": teacher, "audio_licence": audio_licence or UNKNOWN, "window": window, "hop": hop,
+               "where": where}  # fmt: skip
         options |= _labelled(find("teacher.labelling:label"), how, **options)
     result = run(
         **options,

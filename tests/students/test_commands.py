@@ -55,6 +55,26 @@ def test_audio_and_a_teacher_are_enough(audio: Path, tmp_path: Path, capsys: pyt
     assert capsys.readouterr().err.count("already trained") == 2
 
 
+def test_people_are_a_teacher_by_the_label_file_of_a_corpus(audio: Path, tmp_path: Path) -> None:
+    """As MSP-Podcast is handed out; only its rows for training are learned from."""
+    corpus = tmp_path / "corpus"
+    (corpus / "Audios").mkdir(parents=True)
+    for path in audio.rglob("*.flac"):
+        shutil.copy(path, corpus / "Audios" / f"{path.parent.name}-{path.name}")
+    files = sorted(path.name for path in (corpus / "Audios").iterdir())
+    rows = [f"{name},N,{1 + number % 7},{7 - number % 7},4.{number},{name[:10]},Male,{'Train' if number else 'Test1'}"
+            for number, name in enumerate(files)]  # fmt: skip
+    (corpus / "Labels").mkdir()
+    header = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"
+    (corpus / "Labels" / "labels_consensus.csv").write_text("\n".join([header, *rows]) + "\n")
+    result = distilled(
+        "--teacher", "ratings", "--audio", corpus, "--where", "split=Train", "-o", tmp_path / "run", *QUICK
+    )
+    labels = table.read(tmp_path / "run" / LABELS)
+    assert len(labels) == len(files) - 1 and set(labels.column("split")) == {"Train"}
+    assert labels.info["axes"] == ["arousal", "dominance", "valence"] and result["teacher"] == "ratings"
+
+
 def test_killed_between_the_stages_the_same_command_goes_on(
     audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +132,7 @@ def test_an_unknown_student_is_refused_before_the_labelling(audio: Path, tmp_pat
         ("--teacher prosody", "--teacher needs --audio: a folder, a manifest or tars"),
         ("--labels a --window 2", "--window goes with --teacher"),
         ("--labels a --data-licence MIT", "--data-licence goes with --teacher"),
+        ("--labels a --where split=Train", "--where goes with --teacher"),
         ("--teacher prosody --audio {tmp}", "lies in --audio .*: the run's own clips would be labelled"),
         (
             "--teacher prosody --audio b --require-licence permissive",

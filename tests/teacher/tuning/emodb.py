@@ -47,6 +47,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "attentive-merge": {"method": "head", "layers": "attentive-merge", "pooling": "attentive-stats"},
     "gender": {"method": "head", "pooling": "std", "condition": "gender"},
     "adapter-larger": {"method": "adapter", "backbone": "wavlm-4x128"},
+    "merge-larger": {"method": "head", "layers": "attentive-merge", "backbone": "wavlm-4x128"},
+    "merge-first-2": {"method": "head", "layers": "attentive-merge:2", "backbone": "wavlm-4x128"},
     "stacked": {"tasks": ["adv", "category", "sex"]},
     "fused": {"tasks": ["adv", "category", "sex"], "fuse": True},
 }
