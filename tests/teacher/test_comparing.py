@@ -133,12 +133,13 @@ def test_what_cannot_be_compared_is_told(truth: Path, tmp_path: Path, known: Cal
 def test_the_recipe_for_msp_podcast_could_be_run() -> None:
     path = Path(__file__).parents[2] / "benchmarks" / "recipes" / "teachers-msp-podcast.yaml"
     stages = typed_stages(read_recipe(path, "stages"), path)
-    assert [stage[0] for stage in stages] == 7 * ["train-teacher"] + ["compare-teachers", "fuse-teachers", "evaluate"]
-    made = {stage[stage.index("--output") + 1] for stage in stages[:7]}
-    assert {word for word in stages[7] if word.startswith("teachers/") and word != "teachers/report"} == made
-    for stage in stages[:7]:
-        options = dict(zip(stage[1::2], stage[2::2], strict=True))
-        design_of(options["--method"], **{key: options[f"--{key}"] for key in ("layers", "pooling", "head", "condition")
+    assert [stage[0] for stage in stages] == 9 * ["train-teacher"] + ["compare-teachers", "fuse-teachers", "evaluate"]
+    made = {stage[stage.index("--output") + 1] for stage in stages[:9]}
+    assert {word for word in stages[9] if word.startswith("teachers/") and word != "teachers/report"} == made
+    for stage in stages[:9]:
+        words = [word for word in stage[1:] if word != "--fuse"]
+        options = dict(zip(words[::2], words[1::2], strict=True))
+        design_of(options.get("--method", "adapter"), **{key: options[f"--{key}"] for key in ("layers", "pooling", "head", "condition")
                                           if f"--{key}" in options})  # fmt: skip
 
 
