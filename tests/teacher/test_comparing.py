@@ -139,8 +139,10 @@ def test_the_recipe_for_msp_podcast_could_be_run() -> None:
     for stage in stages[:9]:
         words = [word for word in stage[1:] if word != "--fuse"]
         options = dict(zip(words[::2], words[1::2], strict=True))
-        design_of(options.get("--method", "adapter"), **{key: options[f"--{key}"] for key in ("layers", "pooling", "head", "condition")
-                                          if f"--{key}" in options})  # fmt: skip
+        chosen = {
+            key: options[f"--{key}"] for key in ("layers", "pooling", "head", "condition") if f"--{key}" in options
+        }
+        design_of(options.get("--method", "adapter"), **chosen)
 
 
 def test_the_committed_page_is_that_of_the_committed_figures() -> None:
