@@ -14,7 +14,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model, WavLMConfig, WavLMModel
 
 from teacher.published.encoder import OwnEncoder, buckets, can_compute, with_own_encoders
 from teacher.published.network import WAVLM_LARGE, encoded, mask_of
-from teacher.published.products import Packed, Plain, can_pack, product
+from teacher.published.products import Packed, Plain, can_pack, multiplies_bfloat16, product
 from tests.teacher.checkpoints import SMALL
 
 #: Samples; from 12 frames, fewer than the positional convolution is wide, to 187, more than a piece of features.
@@ -149,14 +149,15 @@ def test_other_layouts_are_left_to_the_library(change: dict[str, Any]) -> None:
 
 @pytest.mark.long
 def test_full_size_states_are_the_library_s() -> None:
-    """WavLM-large with random weights, 5 s: float32 within 1e-4, bfloat16 within 3 %."""
+    """WavLM-large with random weights, 5 s: float32 within 1e-4, bfloat16, where the processor has it, within 3 %."""
     torch.manual_seed(0)
     encoder = WavLMModel(WavLMConfig(**WAVLM_LARGE)).eval().requires_grad_(False)
     signals, lengths = torch.randn(2, 80_000), torch.tensor([80_000, 61_234])
     signals = torch.where(mask_of(lengths, 80_000), signals, 0.0)
     with torch.inference_mode():
         wanted, mask = encoded(encoder, signals, lengths)
-        for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.03)):
+        tried = {torch.float32: 1e-5} | ({torch.bfloat16: 0.03} if multiplies_bfloat16(torch.device("cpu")) else {})
+        for dtype, tolerance in tried.items():
             given, _ = encoded(OwnEncoder(copy.deepcopy(encoder), dtype), signals, lengths)
             assert float((given - wanted)[mask].norm() / wanted[mask].norm()) < tolerance
             if dtype == torch.float32:
