@@ -26,6 +26,7 @@ from teacher.contrastive.commands import _pretrained
 from teacher.contrastive.few_labels import draw, few_labels
 from teacher.contrastive.functionals import KINDS
 from teacher.contrastive.pretraining import pretrain_views
+from teacher.contrastive.report import as_table
 from teacher.labelling import label
 from teacher.prosody.features import functionals
 from teacher.training import train_teacher
@@ -252,6 +253,21 @@ def test_the_report_holds_levels_and_gains(compared: Path) -> None:
             assert of["gain"]["low"] <= of["gain"]["value"] == pytest.approx(np.mean(of["gain"]["values"]))
     page = (compared / "few_labels.md").read_text()
     assert page.count("\n| 16 |") == page.count("\n| 24 |") == 3 and "By chance UAR would be 0.500" in page
+
+
+def test_the_page_says_which_gains_are_none_of_chance() -> None:
+    level = {"value": 0.5, "low": 0.4, "high": 0.6}
+    gains = {"a": (0.1, 0.05, 0.15), "b": (-0.1, -0.15, -0.05), "c": (0.1, -0.1, 0.3)}
+    result = {
+        "views": "v", "revision": "1", "trained_on": "speech", "labels": "r.csv", "method": "full", "seeds": 2,
+        "speakers": 4, "clips": 9, "categories": [], "tested": {0: ["x"], 1: ["x"]},
+        "k": {5: {name: {"untrained": level, "pretrained": level, "gain": dict(zip(level, gain, strict=True))}
+                  for name, gain in gains.items()}},
+    }  # fmt: skip
+    page = as_table(result)
+    assert "| 5 | a | 0.500 [0.400, 0.600] | 0.500 [0.400, 0.600] | +0.100 [+0.050, +0.150] |" in page
+    assert "lies above zero for 1 (a at k = 5), below zero for 1 (b at k = 5), and holds zero for the others" in page
+    assert "1 different sets of speakers" in page and "By chance" not in page
 
 
 def test_no_speaker_is_learned_from_and_tested_on(compared: Path) -> None:
