@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -93,6 +93,8 @@ def few_labels(
         DistillError: no views, too few speakers or clips, a category that a draw lacks; said before anything is tuned.
     """
     output = Path(output)
+    if seeds < 2 or not k:
+        raise DistillError(f"--seeds {seeds}, -k {', '.join(map(str, k))}: at least two seeds and one k are compared")
     origin = find_backbone(str(views))
     if origin.family != VIEWS:
         raise DistillError(f"--views {views}: holds {origin.family}; `distill pretrain-views` writes views")
@@ -116,19 +118,9 @@ def few_labels(
         for cell in cells:
             _tell(cell, data, draws[cell.seed], task)
         starts = {PRETRAINED: origin.folder, UNTRAINED: _untrained(output / UNTRAINED, origin)}
-        missing = [cell for cell in cells if not cell.result.is_file()]
-        began = time.monotonic()
-        for done, cell in enumerate(missing):
-            go = f", {duration((time.monotonic() - began) / done * (len(missing) - done))} to go" if done else ""
-            say(f"{done + 1} of {len(missing)}: {cell.k} labels, {cell.start}, seed {cell.seed}{go}")
+        for cell in _announced(cells):
             _tune(cell, starts[cell.start], data, draws[cell.seed], options)
-        result = {
-            "views": origin.name, "revision": origin.revision, "trained_on": read_config(origin.folder)["trained_on"],
-            "labels": Path(labels).name, "clips": len(data.clips),
-            "speakers": len(set(data.groups)), "classes": dict(lessons.classes), **options,
-            "tested": {seed: sorted({data.groups[place] for place in draw.tested}) for seed, draw in draws.items()},
-            "seeds": seeds, "k": _compared(cells), "seconds": sum(read_json(cell.result)["seconds"] for cell in cells),
-        }  # fmt: skip
+        result = {"labels": Path(labels).name, **_result(origin, data, draws, cells), **options}
         write_text(output / f"{_REPORT}.md", as_table(result) + "\n")
         write_json(output / f"{_REPORT}.json", result)
         shutil.rmtree(output / _CACHE)
@@ -265,6 +257,15 @@ def _row(data: _Data, place: int) -> list[Any]:
     return [segment.file, segment.start, segment.end, data.groups[place].removeprefix("speaker "), *said]
 
 
+def _announced(cells: Sequence[Cell]) -> Iterator[Cell]:
+    """Those that are not done yet, each with a line that says how long it will go on."""
+    missing, began = [cell for cell in cells if not cell.result.is_file()], time.monotonic()
+    for done, cell in enumerate(missing):
+        go = f", {duration((time.monotonic() - began) / done * (len(missing) - done))} to go" if done else ""
+        say(f"{done + 1} of {len(missing)}: {cell.k} labels, {cell.start}, seed {cell.seed}{go}")
+        yield cell
+
+
 def _untrained(folder: Path, origin: Origin) -> Path:
     """Write the encoders that the pre-training began with, standardised as they were then; gives the folder."""
     views, said = open_backbone(origin), read_config(origin.folder)
@@ -290,6 +291,17 @@ def _tune(cell: Cell, start: Path, data: _Data, draw: Draw, options: Mapping[str
     scores |= {f"{column} UAR": value for column, value in found.get("uar", {}).items()}
     told = {"epochs": made["epochs"], "seconds": made["seconds"], "n": len(draw.tested), "scores": scores}
     write_json(cell.result, told)
+
+
+def _result(origin: Origin, data: _Data, draws: Mapping[int, Draw], cells: Sequence[Cell]) -> dict[str, Any]:
+    """What stands in `few_labels.json`, but for the options."""
+    return {
+        "views": origin.name, "revision": origin.revision, "trained_on": read_config(origin.folder)["trained_on"],
+        "clips": len(data.clips), "speakers": len(set(data.groups)), "classes": dict(data.classes),
+        "tested": {seed: sorted({data.groups[place] for place in draw.tested}) for seed, draw in draws.items()},
+        "seeds": len(draws), "k": _compared(cells),
+        "seconds": sum(read_json(cell.result)["seconds"] for cell in cells),
+    }  # fmt: skip
 
 
 def _compared(cells: Sequence[Cell]) -> dict[int, Any]:

@@ -19,7 +19,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
         f"untrained, `--method {result['method']}`, equal in all else. For each of {result['seeds']} seeds about a "
         f"quarter of the {result['speakers']} speakers is tested on and k clips of the others are learned from "
         f"({result['clips']} clips in all), those that end the training early included. Means over the seeds, with "
-        "95 % intervals over the seeds by Student's t; one pre-training stands behind all of them."
+        "95 % intervals over the seeds by Student's t; one pre-training stands behind all of them, and "
+        f"{len({tuple(tested) for tested in result['tested'].values()})} different sets of speakers were tested on."
     )
     yield ""
     yield "| k | measure | untrained | pre-trained | gain |"

@@ -26,6 +26,7 @@ from teacher.contrastive.commands import _pretrained
 from teacher.contrastive.few_labels import draw, few_labels
 from teacher.contrastive.functionals import KINDS
 from teacher.contrastive.pretraining import pretrain_views
+from teacher.contrastive.report import as_table
 from teacher.labelling import label
 from teacher.prosody.features import functionals
 from teacher.training import train_teacher
@@ -218,7 +219,9 @@ def test_what_views_do_not_take_is_said_at_once(
 def test_the_speech_backbone_under_them_has_to_be_the_same(recordings: Path, tmp_path: Path) -> None:
     speech = backbones.write("wavlm", tmp_path / "speech")
     output = tmp_path / "views"
-    pretrain_views(recordings, output=output, backbone=str(speech), **{**QUICK, "epochs": 1})
+    options = {**QUICK, "epochs": 1, "micro_batch": 5, "precision": "bfloat16"}
+    pretrain_views(recordings, output=output, backbone=str(speech), **options)
+    assert np.isfinite(lines(output)[0]["loss"])
     backbones.write("wavlm", speech, seed=1)
     with pytest.raises(DistillError, match="holds other weights"):
         open_backbone(find_backbone(str(output)))
@@ -252,6 +255,21 @@ def test_the_report_holds_levels_and_gains(compared: Path) -> None:
     assert (
         page.count("\n| 16 |") == page.count("\n| 24 |") == 3 and "By chance the UAR of category would be 0.500" in page
     )
+
+
+def test_the_page_says_which_gains_are_none_of_chance() -> None:
+    level = {"value": 0.5, "low": 0.4, "high": 0.6}
+    gains = {"a": (0.1, 0.05, 0.15), "b": (-0.1, -0.15, -0.05), "c": (0.1, -0.1, 0.3)}
+    result = {
+        "views": "v", "revision": "1", "trained_on": "speech", "labels": "r.csv", "method": "full", "seeds": 2,
+        "speakers": 4, "clips": 9, "categories": [], "tested": {0: ["x"], 1: ["x"]},
+        "k": {5: {name: {"untrained": level, "pretrained": level, "gain": dict(zip(level, gain, strict=True))}
+                  for name, gain in gains.items()}},
+    }  # fmt: skip
+    page = as_table(result)
+    assert "| 5 | a | 0.500 [0.400, 0.600] | 0.500 [0.400, 0.600] | +0.100 [+0.050, +0.150] |" in page
+    assert "lies above zero for 1 (a at k = 5), below zero for 1 (b at k = 5), and holds zero for the others" in page
+    assert "1 different sets of speakers" in page and "By chance" not in page
 
 
 def test_no_speaker_is_learned_from_and_tested_on(compared: Path) -> None:
@@ -334,3 +352,13 @@ def test_a_comparison_that_cannot_work_is_refused_before_anything_is_tuned(
     with pytest.raises(DistillError, match=said):
         few_labels(**asked, labels=recordings / "ratings.csv", output=tmp_path / "report")
     assert not list(tmp_path.glob("report/cells/*/*/*trained"))
+
+
+def test_the_committed_page_is_that_of_the_committed_figures() -> None:
+    results = Path(__file__).parents[3] / "benchmarks" / "results" / "teachers"
+    found = sorted(results.glob("few_labels*.json"))
+    assert found
+    for path in found:
+        assert as_table(read_json(path)) + "\n" == path.with_suffix(".md").read_text()
+        tested = {speaker for of in read_json(path)["tested"].values() for speaker in of}
+        assert tested and not tested & {"speaker 12", "speaker 14"}  # who is read sparingly
