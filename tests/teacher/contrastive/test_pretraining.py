@@ -262,7 +262,7 @@ def test_the_page_says_which_gains_are_none_of_chance() -> None:
     gains = {"a": (0.1, 0.05, 0.15), "b": (-0.1, -0.15, -0.05), "c": (0.1, -0.1, 0.3)}
     result = {
         "views": "v", "revision": "1", "trained_on": "speech", "labels": "r.csv", "method": "full", "seeds": 2,
-        "speakers": 4, "clips": 9, "categories": [], "tested": {0: ["x"], 1: ["x"]},
+        "speakers": 4, "clips": 9, "classes": {}, "tested": {0: ["x"], 1: ["x"]},
         "k": {5: {name: {"untrained": level, "pretrained": level, "gain": dict(zip(level, gain, strict=True))}
                   for name, gain in gains.items()}},
     }  # fmt: skip
