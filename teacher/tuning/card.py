@@ -9,15 +9,15 @@ from typing import Any
 from distill.files import write_text
 from teacher.tuning.design import Design
 from teacher.tuning.folder import MODEL_CARD
-from teacher.tuning.options import METHODS
+from teacher.tuning.options import method_of
 
 
-def write_model_card(folder: Path, result: Mapping[str, Any], design: Design) -> None:
-    """Write `README.md`, with the front matter that model hubs read."""
-    write_text(folder / MODEL_CARD, model_card(folder.resolve().name, result, design))
+def write_model_card(folder: Path, result: Mapping[str, Any], design: Design, *, views: bool) -> None:
+    """Write `README.md`, with the front matter that model hubs read. views: whether the backbone is of those."""
+    write_text(folder / MODEL_CARD, model_card(folder.resolve().name, result, design, views=views))
 
 
-def model_card(name: str, result: Mapping[str, Any], design: Design) -> str:
+def model_card(name: str, result: Mapping[str, Any], design: Design, *, views: bool = False) -> str:
     """The card as Markdown. result: as of `tune_teacher`.
 
     >>> from teacher.tuning.design import design_of
@@ -31,10 +31,11 @@ def model_card(name: str, result: Mapping[str, Any], design: Design) -> str:
     rows = [f"| {axis} CCC | {_cells(score)} |" for axis, score in result["ccc"].items()]
     rows += [f"| {column} UAR | {_cells(recall)} |" for column, recall in result["uar"].items()]
     lacking = f" Nobody rated {', '.join(result['missing'])}." if result["missing"] else ""
+    what = method_of(design.method, views=views).what
     return "\n".join([
         "---", f"license: {_quoted(result['licence'])}", f"base_model: {_quoted(result['backbone'])}",
         "tags: [speech-emotion-recognition]", "---", f"# {name}", "",
-        f"Answers {answers} of a clip of speech: {result['backbone']}, of which {METHODS[design.method].what} "
+        f"Answers {answers} of a clip of speech: {result['backbone']}, of which {what} "
         f"({result['trainable']:,} of {result['parameters']:,} parameters) learned from {result['trained_on']}."
         + lacking,
         "", f"On {result['n']} clips held out by {result['split']['by']}:", "| | | 95 % interval |", "|---|---|---|",

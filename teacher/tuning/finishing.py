@@ -16,7 +16,7 @@ from distill.learning.device import choose_device
 from distill.learning.loop import METRICS, answers
 from distill.metrics import agreement, interval, unweighted_recall
 from teacher.tuning import saving
-from teacher.tuning.backbone import Origin
+from teacher.tuning.backbone import VIEWS, Origin
 from teacher.tuning.card import write_model_card
 from teacher.tuning.decoding import CACHE, Decoded
 from teacher.tuning.design import columns_of
@@ -45,7 +45,7 @@ def finish(
         "parameters": size(network), "licence": config["licence"], "data_licence": config["data_licence"],
         "trained_on": config["trained_on"], "seconds": last["seconds"], "epochs": last["epoch"],
     }  # fmt: skip
-    write_model_card(output, result, network.design)
+    write_model_card(output, result, network.design, views=origin.family == VIEWS)
     write_json(output / runs.RESULT, result)
     for folder in (CACHE, "checkpoints"):
         shutil.rmtree(output / folder)

@@ -41,6 +41,16 @@ VIEWS_METHODS = {
     "head": METHODS["head"],
 }
 
+
+def method_of(name: str, *, views: bool) -> Method:
+    """A method by its name, as views take it or any other backbone.
+
+    >>> method_of("full", views=True).learning_rate
+    0.001
+    """
+    return (VIEWS_METHODS if views else METHODS)[name]
+
+
 #: How layers are merged; `NAME:N` goes without those behind the first N. `first:N` is `last:N`.
 LAYERS = ("last", "weighted", "attentive-merge", "first")
 

@@ -22,6 +22,7 @@ from distill.learning.processes import Processes, meet
 from distill.licences import UNKNOWN, require, strictest
 from distill.progress import say
 from teacher.contrastive.backbone import suited
+from teacher.published.folder import read_config
 from teacher.tuning import saving
 from teacher.tuning.backbone import VIEWS, Origin, find_backbone, open_backbone
 from teacher.tuning.batches import TuningBatches
@@ -34,7 +35,7 @@ from teacher.tuning.lessons import Lessons, read_lessons
 from teacher.tuning.methods import count
 from teacher.tuning.network import TunedNetwork
 from teacher.tuning.objective import loss_for, score
-from teacher.tuning.options import CCC_OVER, METHODS, TASKS, VIEWS_METHODS
+from teacher.tuning.options import CCC_OVER, TASKS, method_of
 from teacher.tuning.text import TextEncoder, find_text_encoder, open_text_encoder
 
 #: Bytes that each number that learns takes while it does: the weights, their average, the best, two moments, each in
@@ -248,7 +249,7 @@ def _told(job: _Job) -> np.ndarray | None:
 def _resolved(job: _Job, design: Design, processes: Processes) -> dict[str, Any]:
     """Everything that decides the outcome: the run's `config.yaml`."""
     given, labels, origin, lessons, text = job.given, job.labels, job.origin, job.lessons, job.text
-    method = VIEWS_METHODS[design.method] if origin.family == VIEWS else METHODS[design.method]
+    method = method_of(design.method, views=origin.family == VIEWS)
     config = {key: value for key, value in given.items() if key not in _TOLD}
     for key in ("epochs", "learning_rate", "longest"):
         config[key] = getattr(method, key) if config[key] is None else config[key]
@@ -261,10 +262,18 @@ def _resolved(job: _Job, design: Design, processes: Processes) -> dict[str, Any]
     config["audio"] = lessons.root.resolve().as_posix()
     parents = [origin] if text is None else [origin, text]
     licence = [*(parent.licence for parent in parents), *([given["licence"]] if given["licence"] else [])]
-    of_data = [given["backbone_data_licence"], given["data_licence"]]
+    of_data = [_learned_from(origin, given["backbone_data_licence"]), given["data_licence"]]
     speakers = f" of {len(set(lessons.groups))} speakers" if lessons.by == "speaker" else ""
     config["trained_on"] = given["trained_on"] or f"{labels.name}: {len(lessons.groups)} clips{speakers}"
     return {**config, "licence": strictest(licence), "data_licence": strictest(of_data)}
+
+
+def _learned_from(origin: Origin, said: str) -> str:
+    """The licence of what a backbone was trained on: views know it themselves. said: by whoever tunes."""
+    if origin.family != VIEWS:
+        return said
+    own = str(read_config(origin.folder).get("data_licence", UNKNOWN))
+    return own if said == UNKNOWN else strictest([own, said])
 
 
 def _network(design: Design, origin: Origin, *, checkpointing: bool) -> TunedNetwork:
@@ -282,7 +291,8 @@ def _check_before(output: Path, network: TunedNetwork) -> None:
 def _fit(network: TunedNetwork, data: Decoded, output: Path, config: Mapping[str, Any], processes: Processes) -> None:
     """Train; the network of the first process has the best weights then."""
     device = choose_device(config["device"])
-    method, micro_batch = METHODS[network.design.method], config["micro_batch"]
+    method = method_of(network.design.method, views=config["backbone"]["family"] == VIEWS)
+    micro_batch = config["micro_batch"]
     columns = columns_of(network.design.classes)
     schedule = Schedule(
         config["epochs"], None, config["learning_rate"], weight_decay=method.weight_decay, patience=config["patience"]

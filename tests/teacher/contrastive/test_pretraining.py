@@ -181,6 +181,7 @@ def test_what_is_tuned_is_at_once_a_teacher(few: Path, recordings: Path, tmp_pat
     assert labelled["labelled"] == 48 and not labelled["failed"]
     card = card_of(str(few))
     assert card is not None and card.licence == "mit"
+    assert "the encoders of all views" in (few / "README.md").read_text()
     found = evaluate(
         truth=recordings / "ratings.csv", teacher=str(few),
         where={"speaker": "|".join(result["split"]["held_out_groups"])},
@@ -336,6 +337,14 @@ def test_speakers_are_drawn_until_enough_is_left_to_learn_from() -> None:
     groups = ["a"] * 50 + ["b"] * 10 + ["c"] * 10 + ["d"] * 10
     draws = [draw(groups, [""] * 80, [""] * 80, seed, needed=70) for seed in range(20)]
     assert {len(one.learned) for one in draws} == {70} and len({int(one.tested[0]) for one in draws}) == 3
+
+
+def test_views_say_themselves_what_they_learned_from(views: Path, recordings: Path, tmp_path: Path) -> None:
+    made = train_teacher(
+        recordings / "ratings.csv", backbone=str(views), output=tmp_path / "t", data_licence="CC BY 4.0",
+        require_licence="permissive", **{**TUNED, "epochs": 1},
+    )  # fmt: skip
+    assert (made["licence"], made["data_licence"]) == ("MIT", "CC0-1.0; CC BY 4.0")
 
 
 @pytest.mark.parametrize(("options", "said"), [
