@@ -151,3 +151,25 @@ def test_the_committed_page_is_that_of_the_committed_figures() -> None:
     assert as_table(figures) == (results / "comparison.md").read_text()
     tuned = {one["method"] for one in figures["teachers"].values()} - {None}
     assert tuned == {*METHODS, "adapter, stack", "adapter, fuse"}
+
+
+def test_the_document_shows_what_was_measured() -> None:
+    """Rows of docs/teachers.md by the teachers that they are of; three tasks by themselves take all their times."""
+    root = Path(__file__).parents[2]
+    document = (root / "docs" / "teachers.md").read_text()
+    figures = json.loads((root / "benchmarks" / "results" / "teachers" / "comparison.json").read_text())
+    made = {Path(name).name: one for name, one in figures["teachers"].items()}
+    rows = {
+        "`head`, 2 layers of 64": ["head"], "`lora`": ["lora"], "`adapter`": ["adapter"],
+        "three tasks, each by itself": ["adv", "category", "sex"], "stacked": ["stacked"], "fused": ["fused"],
+        "attentive merging, 4 layers of 128": ["merge-larger"], "the first 2 of them": ["merge-first-2"],
+        "`prosody`": ["prosody"],
+    }  # fmt: skip
+    for title, names in rows.items():
+        ccc = {axis: score for name in names for axis, score in made[name]["ccc"].items()}
+        uar = {column: score for name in names for column, score in made[name]["uar"].items()}
+        scores = [ccc["arousal"], ccc["valence"], uar.get("category"), uar.get("sex")]
+        cells = [f"{x['value']:.3f} [{x['low']:.3f}, {x['high']:.3f}]" if x else "" for x in scores]
+        pace = 1e3 * sum(round(made[name]["seconds"]["median"], 4) for name in names)
+        told = " | ".join([title, *cells, f"{pace:.1f}"]).replace("|  |", "| |").replace("|  |", "| |")
+        assert f"| {told} |" in document

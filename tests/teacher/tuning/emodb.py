@@ -79,10 +79,10 @@ def main() -> None:
     }  # fmt: skip
     ratings, audio = given.data / "emodb" / "ratings.csv", given.data / "emodb" / "two-seconds"
 
-    def tuned(name: str, folder: Path, where: dict[str, str]) -> str:
+    def tuned(name: str, folder: Path, where: dict[str, str], task: str = "both") -> str:
         options = {"backbone": "wavlm-2x64", "learning_rate": 2e-3, **VARIANTS[name]}
         if "tasks" not in options:
-            options["task"] = "both"
+            options["task"] = task
         options["backbone"] = str(written[options["backbone"]])
         train_teacher(
             ratings, output=folder, where=where, epochs=given.epochs, patience=3, longest=2.0, batch_size=16,
@@ -90,7 +90,7 @@ def main() -> None:
         )  # fmt: skip
         return str(folder)
 
-    members = [tuned(name, given.work / "members" / name, {"speaker": MEMBERS_HEAR}) for name in MEMBERS]
+    members = [tuned(name, given.work / "members" / name, {"speaker": MEMBERS_HEAR}, "adv") for name in MEMBERS]
     fusion = fuse_teachers(
         members, truth=ratings, output=given.work / "fusion", audio=audio, where={"speaker": FUSION_HEARS}, device="cpu"
     )
