@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -39,6 +40,7 @@ def whole(path: Path) -> Iterator[Path]:
         yield beside
         with beside.open("rb") as handle:
             os.fsync(handle.fileno())
+        beside.chmod(0o666 & ~_umask())  # some writers' own files are for their user alone
         beside.replace(path)
     except Exception as error:
         # The name that the user knows, not the one beside it. Writers of other libraries give no name, or no number,
@@ -51,6 +53,14 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+@functools.cache
+def _umask() -> int:
+    """What the user takes from the mode of new files. It can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def reject_unwritable(path: Path) -> None:

@@ -10,6 +10,7 @@ from distill.annotation import Annotator, LoadedTeacher, TeacherCard
 from distill.errors import DistillError
 from distill.licences import UNKNOWN
 from distill.plugins import is_plugin, plugin
+from teacher.claiming import PROSODY_CARD
 from teacher.ensemble import FUSION, MEAN, mean_card, mean_of, members_of, read_fusion
 from teacher.published import folder as published
 from teacher.published import hub
@@ -28,9 +29,6 @@ DEFAULT = "odyssey"
 
 #: The precision that every teacher computes in, unless another is asked for.
 EXACT = "float32"
-
-#: What a folder of `distill train-teacher --method prosody` is known by.
-_TRAINED_HERE = "prosody.json"
 
 
 def open_teacher(name: str, device: str = "auto", precision: str = EXACT) -> Annotator:
@@ -153,7 +151,7 @@ def _from_path(path: Path, device: str, precision: str) -> Annotator:
         from teacher.published.onnx import OnnxTeacher
 
         return OnnxTeacher.load(path)
-    if (path / _TRAINED_HERE).is_file():
+    if (path / PROSODY_CARD).is_file():
         return _trained_here(path)
     if (path / FUSION).is_file():
         return _fused(path, device)

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from distill.annotation import AXES
-from distill.errors import DistillError
+from distill.errors import DistillError, Refused
 from distill.evaluation.answering import Recordings
 from distill.evaluation.truth import Rated, read_rated
 from distill.files import write_json, write_text
 from distill.metrics import ccc, interval
 from teacher.catalogue import absolute
+from teacher.claiming import reject_other_kind
 from teacher.comparing import ask_all, open_all
-from teacher.ensemble import FUSION
+from teacher.ensemble import FUSION, read_fusion
 
 SPEAKER = "speaker"
 
@@ -52,6 +53,7 @@ def fuse_teachers(
     """
     if len(teachers) < 2:
         raise DistillError("fuse-teachers: a fusion is of two teachers or more")
+    _reject_other(Path(output), teachers)
     rated = read_rated(Path(truth), where)
     recordings = Recordings(rated.path, None if audio is None else Path(audio))
     rivals, rows, _ = ask_all(open_all(teachers, device), rated, recordings)
@@ -75,6 +77,16 @@ def fuse_teachers(
     write_text(Path(output) / "fusion.md", as_table(result))
     write_json(Path(output) / FUSION, result)
     return result
+
+
+def _reject_other(output: Path, teachers: Sequence[str]) -> None:
+    """Before the work: does the folder hold another teacher?"""
+    reject_other_kind(output, FUSION)
+    if (output / FUSION).is_file():
+        before = [member.name for member in read_fusion(output).members]
+        if before != [absolute(name) for name in teachers]:
+            told = ", ".join(Path(name).name for name in before)
+            raise Refused(f"{output}: holds a fusion of others ({told}); choose another folder")
 
 
 def halves(rated: Rated, rows: Sequence[int], seed: int) -> tuple[np.ndarray, dict[str, list[str]]]:
@@ -145,8 +157,11 @@ def as_table(result: Mapping[str, Any]) -> str:
 
 def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     axes = list(result["ccc"])
-    yield f"Weights fitted on {result['n']['fitted']} clips of {len(result['speakers']['fitted'])} speakers; CCC on "
-    yield f"{result['n']['scored']} clips of {len(result['speakers']['scored'])} others, with 95 % intervals."
+    fitted, scored = ((result["n"][side], len(result["speakers"][side])) for side in ("fitted", "scored"))
+    yield (
+        f"Weights fitted on {fitted[0]} clips of {fitted[1]} speakers; CCC on {scored[0]} clips of {scored[1]} others, "
+        "with 95 % intervals. A member that has learned from these clips looks better here than it is."
+    )
     yield ""
     yield "| | " + " | ".join(f"{axis} weight | {axis} CCC" for axis in axes) + " |"
     yield "|---" * (1 + 2 * len(axes)) + "|"

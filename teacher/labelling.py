@@ -198,7 +198,8 @@ def _summary(output: Path, work: Work, done: Done, failed: FailureLog) -> dict[s
         say(f"{failed.count} of {total} segments failed; {output / table.FAILED} names each")
     if not done.segments and not skipped:
         raise DistillError(
-            f"nothing was labelled: all {failed.count} segments failed; {output / table.FAILED} says why"
+            f"nothing was labelled: all {failed.count} segments failed ({failed.first}); {output / table.FAILED} names "
+            "each"
         )
     return {"labelled": done.segments, "skipped": skipped, "failed": failed.count,
             "audio_seconds": round(done.seconds, 3), "wall_seconds": round(done.wall, 3), "output": output}  # fmt: skip

@@ -45,8 +45,8 @@ def prepared(
         _check_licences(require_licence, asked.teacher, audio_licence)
     source.reject_missing()
     annotator = asked.open()
-    if not annotator.card.axes:
-        raise DistillError(f"--teacher {asked.teacher}: tells categories apart alone; a label table holds axes")
+    if not annotator.card.axes and not annotator.card.classes:
+        raise DistillError(f"--teacher {asked.teacher}: answers no axis, and tells nothing apart")
     cut = source.cut_for(annotator.card)
     listing = source.listed(cut)
     arguments = {

@@ -8,6 +8,8 @@ from typing import Any
 from distill.errors import DistillError
 from distill.launched import launched
 from distill.licences import UNKNOWN
+from teacher.claiming import PROSODY_CARD, reject_other_kind
+from teacher.tuning.folder import TEACHER
 from teacher.tuning.options import COMPOSED, METHODS, PROSODY
 
 
@@ -23,14 +25,16 @@ def train_teacher(
     """Train a teacher on rated recordings into the folder `output`, which `distill label --teacher` takes.
 
     method: "prosody" (`teacher.prosody.training.train_prosody`) or one of `teacher.tuning.options.METHODS`, which tune
-    a `backbone`; by default "lora" of the backbone that is given ("adapter" for several tasks), else "prosody".
+    a `backbone`; by default "lora" of the backbone that is given ("adapter" for several tasks, "full" for views), else
+    "prosody".
     audio: folder that the files stand in, by default that of the table. options: those of `train_prosody`, or of
     `teacher.tuning.training.tune_teacher`.
 
     Raises:
         DistillError: a method that is not known, an option or a backbone that the method does not take; and as of them.
     """
-    method = method or (PROSODY if backbone is None else COMPOSED[0] if options.get("tasks") else "lora")
+    method = method or _method_for(backbone, several=bool(options.get("tasks")))
+    reject_other_kind(Path(output), PROSODY_CARD if method == PROSODY else TEACHER)
     if method == PROSODY:
         return _prosody(Path(labels), Path(output), backbone, audio, options)
     if method not in METHODS:
@@ -40,6 +44,16 @@ def train_teacher(
     from teacher.tuning.training import tune_teacher
 
     return tune_teacher(labels, backbone=backbone, output=output, method=method, audio=audio, **options)
+
+
+def _method_for(backbone: str | None, *, several: bool) -> str:
+    """The method where nobody has asked for one."""
+    if backbone is None:
+        return PROSODY
+    config = Path(backbone) / "config.json"
+    if config.is_file() and "distill-views" in config.read_text(encoding="utf-8", errors="replace"):
+        return "full"  # views have no layers for the others
+    return COMPOSED[0] if several else "lora"
 
 
 def _prosody(

@@ -39,8 +39,8 @@ def groups_of(files: Sequence[str], speakers: Sequence[str | None], speaker_from
     ]
 
 
-def held_out(groups: Sequence[str], *, seed: int = 0) -> np.ndarray:
-    """Boolean [n], true for the clips of groups drawn until about `SHARE` of all clips are held out.
+def held_out(groups: Sequence[str], *, seed: int | Sequence[int] = 0, share: float = SHARE) -> np.ndarray:
+    """Boolean [n], true for the clips of groups drawn until about `share` of all clips are held out.
 
     >>> held_out(["ann", "ann", "bob", "cy", "cy"]).tolist()
     [False, False, False, True, True]
@@ -53,7 +53,7 @@ def held_out(groups: Sequence[str], *, seed: int = 0) -> np.ndarray:
         raise DistillError(f"cannot hold anything out: all clips belong to one group ({names[0]})")
     order = np.random.default_rng(seed).permutation(len(names))
     before = np.cumsum(sizes[order]) - sizes[order]
-    chosen = order[before < SHARE * len(groups)][: len(names) - 1]
+    chosen = order[before < share * len(groups)][: len(names) - 1]
     return np.isin(groups, names[chosen])
 
 

@@ -83,15 +83,17 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
 
 class FailureLog:
-    """A CSV of failures that grows as they come: an interrupted run leaves them. No file where there is none."""
+    """A CSV of failures that grows as they come: an interrupted run leaves them. No file where there is none. first:
+    what failed first, and why."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.count = path, 0
+        self.path, self.count, self.first = path, 0, ""
         path.unlink(missing_ok=True)
 
     def add(self, failures: Iterable[Failure]) -> None:
         """Write them at once."""
         for failure in failures:
+            self.first = self.first or f"{failure.file}: {failure.reason}"
             with self.path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as handle:
                 writer = csv.writer(handle)
                 if not self.count:

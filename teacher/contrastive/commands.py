@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from distill.licences import KINDS
+from distill.licences import KINDS, UNKNOWN
 from distill.options import (
     audio_option,
     device_option,
@@ -51,6 +51,7 @@ _precision_option = click.option(
 @click.option("--speaker-from", metavar="REGEX", help="Finds the speaker in a path; else whole files are held out.")
 @click.option("--licence", help="Of the weights, beside that of backbone and functionals.")
 @click.option("--data-licence", default="unknown", help="The licence of the recordings.")
+@click.option("--backbone-data-licence", help="The licence of what the backbone was trained on [default: unknown].")
 @click.option("--require-licence", type=click.Choice(KINDS), help="Refuse what is under a stricter licence.")
 @click.option("--trained-on", help="A sentence for the card [default: the folder's name and counts].")
 @device_option
@@ -69,6 +70,7 @@ def pretrain_views(as_json: bool, **options: Any) -> Any:
     """
     from teacher.contrastive.pretraining import pretrain_views as run
 
+    options["backbone_data_licence"] = options["backbone_data_licence"] or UNKNOWN
     return show(run(**options), as_json, _pretrained)
 
 

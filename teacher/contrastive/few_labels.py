@@ -221,11 +221,14 @@ def _speakers(groups: Sequence[str], sexes: Sequence[str], rng: np.random.Genera
 
 
 def _begin(output: Path, config: Mapping[str, Any]) -> None:
-    """Begin, or go on with the same comparison; more seeds and smaller k may come to it."""
-    if (output / _CELLS).is_dir():
+    """Begin, or go on with the same comparison; more seeds and smaller k may come to it. Where nothing has been tuned
+    yet, a corrected command takes the place of the one that failed."""
+    if any((output / _CELLS).glob(f"*/*/*/{runs.CONFIG}")):
         runs.reject_other(output, config)
-    else:
-        runs.begin(output, config)
+        return
+    if (output / _CELLS).is_dir():
+        shutil.rmtree(output / _CELLS)  # tables alone
+    runs.begin(output, config)
 
 
 def _decoded(lessons: Lessons, output: Path) -> _Data:

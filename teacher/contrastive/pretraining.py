@@ -68,6 +68,7 @@ def pretrain_views(
     speaker_from: str | None = None,
     licence: str | None = None,
     data_licence: str = UNKNOWN,
+    backbone_data_licence: str = UNKNOWN,
     require_licence: str | None = None,
     trained_on: str | None = None,
     seed: int = 0,
@@ -82,7 +83,8 @@ def pretrain_views(
     micro_batch: clips that go through the network at once. temperature: of `PairwiseContrast`. speaker_from: a regular
     expression whose group is the speaker in a path; held out are whole speakers, else whole files. patience: epochs
     without a better retrieval on what is held out after which it ends; None: never early. licence: of the weights,
-    beside those of backbone and functionals; data_licence: of the recordings and, where there is one, the backbone.
+    beside those of backbone and functionals; data_licence: of the recordings; backbone_data_licence: of what the
+    backbone was trained on.
 
     Returns what stands in `result.json`: {views, retrieval: {pair: share}, chance, n, train, held_out, parameters,
     licence, data_licence, trained_on, seconds, epochs, output}.
@@ -98,7 +100,11 @@ def pretrain_views(
     found = _found(audio, longest, where)
     groups, held = _held(found, speaker_from, seed)
     config = _resolved(given, audio, origin, found.segments, groups, licence)
-    require(require_licence, {"the views": config["licence"], "what they learn from": config["data_licence"]})
+    require(
+        require_licence, {"the views": config["licence"], "what they learn from": config["data_licence"]},
+        say_it="--licence says it of the weights, --data-licence of the recordings, --backbone-data-licence of what "
+        "the backbone has learned from",
+    )  # fmt: skip
     with ExitStack() as writing:
         writing.enter_context(sole_writer(output))
         runs.begin(output, config)
@@ -194,6 +200,7 @@ def _resolved(
         "audio_sha256": hashlib.sha256(repr([segment.key for segment in segments]).encode()).hexdigest(),
         "backbone": None if origin is None else as_written(origin),
         "licence": strictest(known) if known else UNKNOWN,
+        "data_licence": strictest([given["data_licence"], *([given["backbone_data_licence"]] if origin else [])]),
         "trained_on": given["trained_on"] or f"{Path(audio).name}: {told}",
     }
 

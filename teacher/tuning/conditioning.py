@@ -6,6 +6,7 @@ of the text could hurt.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -108,7 +109,8 @@ def _vector(given: Any, dimensions: int) -> np.ndarray:
 
 
 def _numbers(given: Any) -> np.ndarray:
+    """A list, or one that a table carries as text: what a manifest says of a clip is text on its way to a teacher."""
     try:
-        return np.asarray(given, np.float32).reshape(-1)
+        return np.asarray(json.loads(given) if isinstance(given, str) else given, np.float32).reshape(-1)
     except (TypeError, ValueError):
-        raise DistillError(f"the column {VECTOR!r} has to hold lists of numbers (JSONL or Parquet)") from None
+        raise DistillError(f"the column {VECTOR!r} has to hold lists of numbers") from None

@@ -15,7 +15,7 @@ import numpy as np
 from distill.annotation import AXES
 from distill.errors import DistillError
 from distill.learning.clips import Example
-from distill.learning.splits import groups_of, held_out
+from distill.learning.splits import SHARE, groups_of, held_out
 from distill.progress import say
 from distill.sources.manifest import Cut, Failure, Segment, list_segments
 from teacher.tuning.design import Classes, columns_of
@@ -23,6 +23,9 @@ from teacher.tuning.options import ADV
 
 #: Columns that are looked at beside what is learned.
 SPEAKER, SPLIT = "speaker", "split"
+
+#: Shares of all clips that are held out, at most, and how often speakers are drawn for each.
+_SHARES, _DRAWS = (SHARE, 2 * SHARE, 3 * SHARE, 5 * SHARE), 50
 
 #: Of one column; more are names, not classes.
 MOST_CLASSES = 100
@@ -59,14 +62,20 @@ class Lessons:
 
     def only(self, task: str) -> Lessons:
         """Of several tasks one, and the clips that say something of it; held out are the same."""
-        adv, own = self.targets[:, : len(AXES)], self.targets[:, columns_of(self.classes).get(task, slice(0))]
-        targets = np.concatenate([adv if task == ADV else np.full_like(adv, np.nan), own], axis=1)
+        adv, told = self.targets[:, : len(AXES)], self.targets[:, columns_of(self.classes).get(task, slice(0))]
+        targets = np.concatenate([adv if task == ADV else np.full_like(adv, np.nan), told], axis=1)
         known = np.flatnonzero(np.isfinite(targets).any(1)).tolist()
-        return replace(
-            self, segments=[self.segments[place] for place in known], groups=[self.groups[place] for place in known],
-            targets=targets[known], held=self.held[known], axes=self.axes if task == ADV else (),
-            missing=self.missing if task == ADV else (),
+        own = replace(
+            self, targets=targets, axes=self.axes if task == ADV else (), missing=self.missing if task == ADV else (),
             classes=tuple(each for each in self.classes if each[0] == task),
+        )  # fmt: skip
+        return own.of(known)
+
+    def of(self, places: Sequence[int]) -> Lessons:
+        """Of some of the clips."""
+        return replace(
+            self, segments=[self.segments[place] for place in places], groups=[self.groups[place] for place in places],
+            targets=self.targets[places], held=self.held[places],
         )  # fmt: skip
 
     def digest(self) -> str:
@@ -106,12 +115,13 @@ def read_lessons(
     known = np.isfinite(targets).any(1)
     targets, segments = targets[known], [segment for segment, says in zip(segments, known, strict=True) if says]
     groups = _groups(labels, segments, speaker_from, needed=held_by_split is None)
-    held = held_out(groups, seed=seed) if held_by_split is None else held_by_split[known]
+    held = _drawn(groups, targets, classes, seed) if held_by_split is None else held_by_split[known]
     lessons = Lessons(
         segments, listing.root, targets, held, groups, axes, missing, classes,
         "speaker" if held_by_split is None else "the column split",
     )  # fmt: skip
-    _check_sides(labels, lessons)
+    _tell_shared(labels, lessons)
+    check_sides(labels, lessons)
     return lessons
 
 
@@ -124,15 +134,48 @@ def _tell_missing(labels: Path, failures: Sequence[Failure], of: int) -> None:
 
 
 def _by_split(labels: Path, segments: list[Segment]) -> tuple[list[Segment], np.ndarray | None]:
-    """The rows that training may see, and which of them are held out; None where the table does not say."""
+    """The rows that training may see, and which of them are held out; None where the table does not say: then speakers
+    are drawn of those for training, and the rest stays away all the same."""
     said = [str(segment.columns.get(SPLIT) or "").strip().lower() for segment in segments]
-    if not any(side in TRAIN for side in said) or not any(side in DEVELOPMENT for side in said):
+    if not any(side in TRAIN for side in said):
         return segments, None
     chosen = [side in (*TRAIN, *DEVELOPMENT) for side in said]
     if left := Counter(side or "none" for side in said if side not in (*TRAIN, *DEVELOPMENT)):
         say(f"{labels}: left out by the column split: " + ", ".join(f"{n} of {side}" for side, n in left.items()))
     kept = [segment for segment, keep in zip(segments, chosen, strict=True) if keep]
-    return kept, np.array([side in DEVELOPMENT for side, keep in zip(said, chosen, strict=True) if keep])
+    held = np.array([side in DEVELOPMENT for side, keep in zip(said, chosen, strict=True) if keep])
+    return kept, held if held.any() else None
+
+
+def _drawn(groups: Sequence[str], targets: np.ndarray, classes: Sequence[Classes], seed: int) -> np.ndarray:
+    """Who is held out, boolean [n]: the fewest speakers, drawn until what is told apart differs on both sides (a
+    constant answer recognises all of one sex), and no class of theirs is missing from training."""
+    columns = [targets[:, place] for place in columns_of(classes).values()]
+    held = first = held_out(groups, seed=seed)
+    for share in _SHARES:
+        for attempt in range(_DRAWS):
+            if all(_tells(column[held], column[~held]) for column in columns):
+                return held
+            held = held_out(groups, seed=[seed, attempt], share=share)
+    return first
+
+
+def _tells(held: np.ndarray, learned: np.ndarray) -> bool:
+    """Whether two classes or more are held out, all of which are learned. Both: [n, classes], NaN where unknown."""
+    there = np.nansum(held, axis=0) > 0
+    return bool(there.sum() > 1 and (np.nansum(learned, axis=0)[there] > 0).all())
+
+
+def _tell_shared(labels: Path, lessons: Lessons) -> None:
+    """A split of the table's own may have speakers on both sides."""
+    sides = [{group for group, held in zip(lessons.groups, lessons.held, strict=True) if held is np.bool_(side)}
+             for side in (False, True)]  # fmt: skip
+    shared = sorted(
+        group.removeprefix("speaker ") for group in set.intersection(*sides) if group.startswith("speaker ")
+    )
+    if shared:
+        say(f"{labels}: by the column split {len(shared)} speakers are learned from and scored on ({shared[0]}); "
+            "the scores say nothing of others")  # fmt: skip
 
 
 def _rating(labels: Path, segment: Segment, axis: str) -> float:
@@ -144,7 +187,7 @@ def _rating(labels: Path, segment: Segment, axis: str) -> float:
     except (TypeError, ValueError):
         number = float("nan")
     if not -0.125 <= number <= 1.125:  # means of some corpora lie beyond their scale by half a point
-        raise DistillError(f"{labels}, {segment.file}: {axis} is {value!r}; ratings are numbers from 0 to 1")
+        raise DistillError(f"{labels}, {segment.file}: {axis} is {value!r}; ratings are numbers from 0 to 1, or empty")
     return number
 
 
@@ -188,8 +231,12 @@ def _groups(labels: Path, segments: Sequence[Segment], speaker_from: str | None,
     return groups
 
 
-def _check_sides(labels: Path, lessons: Lessons) -> None:
-    """Whether both sides say something of all that is learned."""
+def check_sides(labels: Path, lessons: Lessons) -> None:
+    """Whether both sides say something of all that is learned.
+
+    Raises:
+        DistillError: they do not.
+    """
     for side, chosen in (("training", ~lessons.held), ("held-out", lessons.held)):
         for axis in lessons.axes:
             column = lessons.targets[chosen, AXES.index(axis)]
@@ -198,8 +245,14 @@ def _check_sides(labels: Path, lessons: Lessons) -> None:
                 told = f"is the same in all {len(column)}" if len(column) > 1 else f"is rated in {len(column)}"
                 raise DistillError(f"{labels}: {axis} {told} {side} clips; nothing to learn, or to score")
     for column, place in columns_of(lessons.classes).items():
-        if not np.isfinite(lessons.targets[lessons.held, place]).any():
+        known = lessons.targets[lessons.held, place]
+        if not np.isfinite(known).any():
             raise DistillError(f"{labels}: of no held-out clip the {column} is known; nothing to score")
+        if (np.nansum(known, axis=0) > 0).sum() < 2:
+            raise DistillError(
+                f"{labels}: the {column} is the same in all held-out clips, whoever is held out; a constant answer "
+                "would be right. A column split (train, dev) with two of them on both sides mends it"
+            )
     learned = np.nansum(lessons.targets[~lessons.held, len(AXES) :], axis=0)
     names = [(column, name) for column, own in lessons.classes for name in own]
     if not learned.all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -112,6 +113,8 @@ def tune_teacher(
     _check(given)
     asked = tuple(tasks) or TASKS[task]
     composition = "none" if not tasks else "fuse" if fuse else "stack"
+    if top_layers and method != "partial":
+        raise DistillError(f"--top-layers goes with --method partial, not with {method}")
     chosen = {"top": top_layers} if top_layers else {}
     design = design_of(
         method, layers=layers, pooling=pooling, head=head, condition=condition, composition=composition, **chosen
@@ -154,9 +157,13 @@ def _tuned(job: _Job, output: Path, processes: Processes) -> dict[str, Any]:
         with processes.in_turn():
             told = _told(job)
             design = answering(job.design, lessons.axes, lessons.classes, 0 if told is None else told.shape[1] - 1)
-            config = _resolved(job, design, processes)
-            require(job.given["require_licence"],
-                    {"the teacher": config["licence"], "what it learns from": config["data_licence"]})  # fmt: skip
+            config = _resolved(job, design, told, processes)
+            require(
+                job.given["require_licence"],
+                {"the teacher": config["licence"], "what it learns from": config["data_licence"]},
+                say_it="--licence says it of the weights, --data-licence of recordings and ratings, "
+                "--backbone-data-licence of what the backbone has learned from",
+            )  # fmt: skip
             if processes.first:
                 held.enter_context(sole_writer(output))
             finished = _begin(output, config, processes)
@@ -168,14 +175,14 @@ def _tuned(job: _Job, output: Path, processes: Processes) -> dict[str, Any]:
             network = _network(design, origin, checkpointing=config["checkpointing"])
             if processes.first:
                 _check_before(output, network)
-            data = decode(lessons, output, told, by_another=not processes.first)
+            data = decode(lessons, output, told, labels=job.labels, by_another=not processes.first)
         if design.composition == "none":
             network.start_near(torch.from_numpy(data.clips.targets[data.train]))
         else:
             begin_with(network, [_part(job, task, output, processes) for task in design.tasks])
             torch.manual_seed(config["seed"])  # whatever the parts drew, if they were not there already
-        say(f"{design.method} on {origin.name}: {count(network):,} of {size(network):,} parameters learn")
         with adapters_kept(network):
+            say(f"{design.method} on {origin.name}: {count(network):,} of {size(network):,} parameters learn")
             _fit(network, data, output, config, processes)
         with processes.in_turn():
             if processes.first:
@@ -210,6 +217,9 @@ def _check(given: Mapping[str, Any]) -> None:
         raise DistillError(f"--tasks {','.join(tasks)}: takes two different tasks or more; --task learns one")
     if given["fuse"] and not tasks:
         raise DistillError("--fuse goes with --tasks, whose adapters it fuses")
+    for option in ("batch_size", *(["micro_batch"] if given["ccc_over"] == "micro-batch" else [])):
+        if given[option] == 1:
+            raise DistillError(f"--{option.replace('_', '-')} 1: CCC is taken over the clips of one; at least 2")
     for option, known in (("task", tuple(TASKS)), ("ccc_over", CCC_OVER)):
         if given[option] not in known:
             raise DistillError(f"--{option.replace('_', '-')} {given[option]}: there are {', '.join(known)}")
@@ -246,7 +256,7 @@ def _told(job: _Job) -> np.ndarray | None:
     return told
 
 
-def _resolved(job: _Job, design: Design, processes: Processes) -> dict[str, Any]:
+def _resolved(job: _Job, design: Design, told: np.ndarray | None, processes: Processes) -> dict[str, Any]:
     """Everything that decides the outcome: the run's `config.yaml`."""
     given, labels, origin, lessons, text = job.given, job.labels, job.origin, job.lessons, job.text
     method = method_of(design.method, views=origin.family == VIEWS)
@@ -259,12 +269,14 @@ def _resolved(job: _Job, design: Design, processes: Processes) -> dict[str, Any]
         config["processes"] = processes.count
     config["text_encoder"] = None if text is None else saving.as_written(text)
     config["labels"], config["labels_sha256"] = labels.resolve().as_posix(), lessons.digest()
+    config["told_sha256"] = None if told is None else hashlib.sha256(told.tobytes()).hexdigest()
     config["audio"] = lessons.root.resolve().as_posix()
     parents = [origin] if text is None else [origin, text]
     licence = [*(parent.licence for parent in parents), *([given["licence"]] if given["licence"] else [])]
     of_data = [_learned_from(origin, given["backbone_data_licence"]), given["data_licence"]]
-    speakers = f" of {len(set(lessons.groups))} speakers" if lessons.by == "speaker" else ""
-    config["trained_on"] = given["trained_on"] or f"{labels.name}: {len(lessons.groups)} clips{speakers}"
+    learned = [group for group, held in zip(lessons.groups, lessons.held, strict=True) if not held]
+    speakers = f" of {len(set(learned))} speakers" if lessons.by == "speaker" else ""
+    config["trained_on"] = given["trained_on"] or f"{labels.name}: {len(learned)} clips{speakers}"
     return {**config, "licence": strictest(licence), "data_licence": strictest(of_data)}
 
 

@@ -21,10 +21,12 @@ from distill.evaluation import evaluate
 from distill.files import sha256_of
 from distill.learning.loss import ccc_loss
 from teacher.catalogue import card_of, open_teacher
+from teacher.fusing import fuse_teachers
 from teacher.labelling import label
 from teacher.training import train_teacher
 from teacher.tuning import training
 from teacher.tuning.backbone import find_backbone, open_backbone
+from teacher.tuning.lessons import read_lessons
 from teacher.tuning.options import METHODS
 from teacher.tuning.saving import open_tuned, read_network
 from tests.teacher.test_hub import COMMIT, keep
@@ -32,8 +34,7 @@ from tests.teacher.tuning import backbones
 
 COLUMNS = ("file", "speaker", "arousal", "valence", "category")
 QUICK: dict[str, Any] = {
-    "epochs": 4, "batch_size": 6, "micro_batch": 3, "learning_rate": 3e-3, "patience": None, "top_layers": 1,
-    "device": "cpu",
+    "epochs": 4, "batch_size": 6, "micro_batch": 3, "learning_rate": 3e-3, "patience": None, "device": "cpu",
 }  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tuned(backbone: Path, corpus: Path, output: Path, method: str = "lora", **options: Any) -> dict[str, Any]:
     return train_teacher(
         options.pop("labels", corpus / "ratings.csv"), backbone=str(backbone), output=output, method=method,
-        **{**QUICK, **options},
+        **{**QUICK, **({"top_layers": 1} if method == "partial" else {}), **options},
     )  # fmt: skip
 
 
@@ -315,6 +316,10 @@ def without(*columns: str) -> Callable[[dict[str, str]], dict[str, str]]:
     (lambda row: row, {"ccc_over": "clip"}, "--ccc-over clip"),
     (lambda row: row, {"batch_size": 0}, "--batch-size 0: must be above 0"),
     (lambda row: row, {"top_layers": 5, "method": "partial"}, "the backbone has 2 layers"),
+    (lambda row: row, {"top_layers": 1, "method": "head"}, "--top-layers goes with --method partial, not with head"),
+    (lambda row: row, {"batch_size": 1}, "--batch-size 1: CCC is taken over the clips of one; at least 2"),
+    (lambda row: row, {"micro_batch": 1, "ccc_over": "micro-batch"}, "--micro-batch 1: CCC is taken over"),
+    (lambda row: {**row, "arousal": "nan"}, {}, "ratings are numbers from 0 to 1, or empty"),
 ])  # fmt: skip
 def test_what_cannot_work_is_said_before_the_first_step(
     change: Any, options: dict[str, Any], said: str, folders: dict[str, Path], corpus: Path, tmp_path: Path
@@ -358,6 +363,61 @@ def test_a_split_that_the_table_gives_is_kept_to(folders: dict[str, Path], corpu
     result = tuned(folders["hubert"], corpus, tmp_path / "mine", "head", labels=labels, audio=corpus, epochs=1)
     assert result["split"] == {"by": "the column split", "held_out_groups": result["split"]["held_out_groups"],
                                "train": 16, "held_out": 4}  # fmt: skip
+
+
+def test_rows_for_testing_are_not_learned_from_where_nobody_says_who_is_held_out(
+    folders: dict[str, Path], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = table_of(corpus, tmp_path / "t.csv", lambda row: {**row, "split": "test" if row["speaker"] in ("s0", "s1")
+                                                               else "train"})  # fmt: skip
+    result = tuned(folders["hubert"], corpus, tmp_path / "mine", "head", labels=labels, audio=corpus, epochs=1)
+    assert "left out by the column split: 8 of test" in capsys.readouterr().err
+    assert result["split"]["by"] == "speaker" and result["split"]["train"] + result["split"]["held_out"] == 16
+    assert not {"s0", "s1"} & set(result["split"]["held_out_groups"])
+    assert result["trained_on"] == f"t.csv: {result['split']['train']} clips of 3 speakers"
+
+
+def test_a_split_with_speakers_on_both_sides_is_told(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = iter(range(24))
+    labels = table_of(
+        corpus, corpus / "both.csv", lambda row: {**row, "split": ("train", "dev")[next(numbers) % 5 == 0]}
+    )
+    read_lessons(labels)
+    assert "speakers are learned from and scored on (s0)" in capsys.readouterr().err
+
+
+def test_a_class_whose_only_clip_cannot_be_read_is_told(folders: dict[str, Path], corpus: Path, tmp_path: Path) -> None:
+    soundfile.write(corpus / "short.wav", np.full(800, 0.1), SAMPLING_RATE)
+    first = iter([True])
+
+    def change(row: dict[str, str]) -> dict[str, str]:
+        return {**row, "file": "short.wav", "category": "rare"} if next(first, False) else row
+
+    labels = table_of(corpus, tmp_path / "t.csv", change)
+    with pytest.raises(DistillError, match="no training clip is of the category 'rare'"):
+        tuned(folders["hubert"], corpus, tmp_path / "mine", "head", labels=labels, audio=corpus, task="both", seed=1)
+
+
+def test_a_run_whose_clips_are_described_otherwise_is_another(
+    folders: dict[str, Path], corpus: Path, tmp_path: Path
+) -> None:
+    def told(sexes: str) -> Path:
+        numbers = iter(range(24))
+        return table_of(corpus, tmp_path / "t.csv", lambda row: {**row, "sex": sexes[next(numbers) % len(sexes)]})
+
+    how: dict[str, Any] = {"condition": "gender", "audio": corpus, "epochs": 1}
+    tuned(folders["hubert"], corpus, tmp_path / "mine", "head", labels=told("fm"), **how)
+    with pytest.raises(Refused, match="was begun with told_sha256"):
+        tuned(folders["hubert"], corpus, tmp_path / "mine", "head", labels=told("ff"), **how)
+
+
+def test_a_folder_keeps_the_teacher_that_it_holds(mine: Path, corpus: Path, tmp_path: Path) -> None:
+    before = sorted(path.name for path in mine.iterdir())
+    with pytest.raises(Refused, match="holds a tuned teacher; choose another folder"):
+        train_teacher(corpus / "ratings.csv", output=mine)
+    with pytest.raises(Refused, match="holds a tuned teacher; choose another folder"):
+        fuse_teachers([str(mine), "prosody"], truth=corpus / "ratings.csv", output=mine)
+    assert sorted(path.name for path in mine.iterdir()) == before
 
 
 def test_it_ends_early_where_held_out_speakers_gain_nothing(
