@@ -54,6 +54,17 @@ def test_it_is_written_under_the_same_ending_in_the_same_folder(tmp_path: Path) 
         beside.write_text("x")
 
 
+def test_whoever_wrote_it_others_may_read_it_as_the_user_says(tmp_path: Path) -> None:
+    """Some libraries' files are for their user alone, which a colleague on a shared disk cannot open."""
+    write_text(tmp_path / "plain.txt", "x")
+    with whole(tmp_path / "private.bin") as beside:
+        beside.write_text("x")
+        beside.chmod(0o600)
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    (tmp_path / "open").touch()
+    assert modes == {(tmp_path / "open").stat().st_mode & 0o777}
+
+
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_a_crash_in_the_middle_leaves_what_was_there(tmp_path: Path, stop: type[BaseException]) -> None:
     write_text(tmp_path / "a.txt", "before")

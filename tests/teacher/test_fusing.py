@@ -12,7 +12,7 @@ import pytest
 
 from distill.annotation import AXES, Annotation, TeacherCard
 from distill.audio import SAMPLING_RATE
-from distill.errors import DistillError
+from distill.errors import DistillError, Refused
 from distill.evaluation.truth import read_rated
 from teacher import catalogue, comparing
 from teacher.catalogue import card_of, open_teacher
@@ -102,6 +102,13 @@ def test_it_is_a_teacher_and_answers_the_weighted_mean(truth: Path, tmp_path: Pa
         expected = sum(one["weights"][axis] * own[one["teacher"]][place] for one in result["members"])
         assert said[place] == pytest.approx(expected, abs=1e-6)
     assert np.isnan(said[1])
+
+
+def test_a_fusion_of_others_is_not_written_over(truth: Path, tmp_path: Path) -> None:
+    first = fuse_teachers(["good", "bad"], truth=truth, output=tmp_path / "fused")
+    assert fuse_teachers(["good", "bad"], truth=truth, output=tmp_path / "fused") == first
+    with pytest.raises(Refused, match=r"holds a fusion of others \(good, bad\); choose another folder"):
+        fuse_teachers(["good", "fair"], truth=truth, output=tmp_path / "fused")
 
 
 def test_another_member_than_was_fused_is_refused(truth: Path, tmp_path: Path) -> None:

@@ -342,9 +342,29 @@ def test_speakers_are_drawn_until_enough_is_left_to_learn_from() -> None:
 def test_views_say_themselves_what_they_learned_from(views: Path, recordings: Path, tmp_path: Path) -> None:
     made = train_teacher(
         recordings / "ratings.csv", backbone=str(views), output=tmp_path / "t", data_licence="CC BY 4.0",
-        require_licence="permissive", **{**TUNED, "epochs": 1},
+        require_licence="permissive", epochs=1, batch_size=16, micro_batch=16, device="cpu",
     )  # fmt: skip
     assert (made["licence"], made["data_licence"]) == ("MIT", "CC0-1.0; CC BY 4.0")
+    assert made["method"] == "full"  # what views take where nobody says
+
+
+def test_what_a_backbone_under_views_has_learned_from_is_theirs_too(
+    wavlm: Path, recordings: Path, tmp_path: Path
+) -> None:
+    asked = {**QUICK, "epochs": 1, "backbone": str(wavlm), "licence": "MIT", "data_licence": "CC0-1.0"}
+    with pytest.raises(Refused, match=r"what they learn from: unknown is unknown.*--backbone-data-licence"):
+        pretrain_views(recordings, output=tmp_path / "no", require_licence="permissive", **asked)
+    made = pretrain_views(
+        recordings, output=tmp_path / "views", require_licence="permissive", backbone_data_licence="CC BY 4.0", **asked
+    )
+    assert made["data_licence"] == "CC0-1.0; CC BY 4.0"
+
+
+def test_a_comparison_that_was_refused_may_be_asked_for_better(views: Path, recordings: Path, tmp_path: Path) -> None:
+    asked = {**COMPARED, "labels": recordings / "ratings.csv", "output": tmp_path / "report"}
+    with pytest.raises(DistillError, match="take more"):
+        few_labels(views, **{**asked, "k": (2,)})
+    assert few_labels(views, **{**asked, "k": (16,), "epochs": 1})["seeds"] == 2
 
 
 @pytest.mark.parametrize(("options", "said"), [

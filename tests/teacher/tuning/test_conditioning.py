@@ -105,6 +105,10 @@ def test_vectors_may_be_brought_along(corpus: Path, tmp_path: Path) -> None:
         answers(teacher, {"text_vector": [1.0, 1.0, 1.0]})
     with pytest.raises(DistillError, match="lists of numbers"):
         answers(teacher, {"text_vector": "good"})
+    as_text = answers(teacher, {"text_vector": "[1.0, 1.0]"}, {"text_vector": "[0.0, 1.0]"})
+    np.testing.assert_array_equal(as_text, np.stack([good, bad]))
+    done = label(corpus / "ratings.jsonl", output=tmp_path / "labels", teacher=str(tmp_path / "mine"), jobs=1)
+    assert done["labelled"] == 24 and not done["failed"]
 
 
 @pytest.mark.parametrize(("options", "said"), [
