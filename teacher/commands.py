@@ -277,7 +277,8 @@ def train_teacher(as_json: bool, **options: Any) -> Any:
     """Train a teacher on human ratings: prosody, or a backbone by one of the methods of the papers.
 
     Without a backbone prosody is trained, chosen by leaving one speaker out. A backbone (wav2vec 2.0, HuBERT, WavLM,
-    Whisper's encoder) is tuned, and scored on speakers held out. Interrupted, the same command goes on.
+    Whisper's encoder) is tuned, and scored on speakers held out. A tuning that was interrupted goes on by the same
+    command.
 
     \b
     Example:
