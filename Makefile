@@ -16,7 +16,7 @@ demo: $(VENV)/installed
 
 # One thread a process: two processes with two threads each on two cores wait for one another.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
