@@ -75,7 +75,7 @@ class TeacherCard:
         >>> card.as_dict()["axes"]
         ['arousal', 'dominance', 'valence']
         """
-        return {key: _listed(value) for key, value in asdict(self).items()}
+        return {key: as_lists(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> TeacherCard:
@@ -84,15 +84,21 @@ class TeacherCard:
         Raises:
             TypeError: a key that is not known, or one that is missing.
         """
-        return cls(**{key: _frozen(value) for key, value in said.items()})
+        return cls(**{key: as_tuples(value) for key, value in said.items()})
 
 
-def _listed(value: Any) -> Any:
-    return [_listed(each) for each in value] if isinstance(value, tuple) else value
+def as_lists(value: Any) -> Any:
+    """A value with its tuples as JSON has them.
+
+    >>> as_lists((1, ("a",)))
+    [1, ['a']]
+    """
+    return [as_lists(each) for each in value] if isinstance(value, tuple) else value
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
+def as_tuples(value: Any) -> Any:
+    """What `as_lists` made, as it was."""
+    return tuple(as_tuples(each) for each in value) if isinstance(value, list) else value
 
 
 class Annotator(Protocol):

@@ -10,7 +10,7 @@ from distill.launched import launched
 from distill.licences import UNKNOWN
 from teacher.claiming import PROSODY_CARD, reject_other_kind
 from teacher.tuning.folder import TEACHER
-from teacher.tuning.options import COMPOSED, METHODS, PROSODY
+from teacher.tuning.options import COMPOSED, METHODS, PROSODY, VIEWS
 
 
 def train_teacher(
@@ -51,7 +51,7 @@ def _method_for(backbone: str | None, *, several: bool) -> str:
     if backbone is None:
         return PROSODY
     config = Path(backbone) / "config.json"
-    if config.is_file() and "distill-views" in config.read_text(encoding="utf-8", errors="replace"):
+    if config.is_file() and VIEWS in config.read_text(encoding="utf-8", errors="replace"):
         return "full"  # views have no layers for the others
     return COMPOSED[0] if several else "lora"
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from distill.errors import DistillError
 from teacher.contrastive.encoders import Encoders, Shape
 from teacher.contrastive.functionals import KINDS, described
-from teacher.tuning.backbone import VIEWS, Backbone, Origin, find_backbone, found_again, open_backbone
+from teacher.tuning.backbone import Backbone, Origin, find_backbone, found_again, open_backbone
 from teacher.tuning.design import Design
+from teacher.tuning.options import VIEWS
 
 #: Where `config.json` says which speech backbone is under them.
 SPEECH = "backbone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -160,7 +161,7 @@ class FrameEncoder(nn.Module):
         widths = [inputs, *[shape.channels] * len(_STRIDES)]
         self.convolutions = nn.ModuleList(
             nn.Conv1d(before, after, _KERNEL, stride, padding=_KERNEL // 2)
-            for before, after, stride in zip(widths, widths[1:], _STRIDES, strict=False)
+            for (before, after), stride in zip(pairwise(widths), _STRIDES, strict=True)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(shape.channels) for _ in _STRIDES)
         self.pool = MeanAndDeviation()

@@ -33,13 +33,13 @@ from teacher.contrastive.pretraining import untrained
 from teacher.contrastive.report import as_table
 from teacher.published.folder import read_config
 from teacher.training import train_teacher
-from teacher.tuning.backbone import VIEWS, Origin, find_backbone, open_backbone
+from teacher.tuning.backbone import Origin, find_backbone, open_backbone
 from teacher.tuning.batches import whole_batches
 from teacher.tuning.conditioning import SEX
 from teacher.tuning.design import Classes, columns_of
 from teacher.tuning.lessons import SPEAKER, Lessons, read_lessons
 from teacher.tuning.objective import score
-from teacher.tuning.options import CATEGORY, TASKS
+from teacher.tuning.options import CATEGORY, TASKS, VIEWS
 from teacher.tuning.saving import SHORTEST_SECONDS, read_network
 
 #: What is tuned: views that were pre-trained, and the same encoders as the pre-training began with.

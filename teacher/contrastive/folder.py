@@ -15,7 +15,7 @@ from typing import Any
 from distill.files import whole, write_json, write_text
 from teacher.contrastive.backbone import SPEECH, ViewsBackbone
 from teacher.published.folder import CONFIG, MODEL_CARD
-from teacher.tuning.backbone import VIEWS
+from teacher.tuning.options import VIEWS
 
 _WEIGHTS = "model.safetensors"
 

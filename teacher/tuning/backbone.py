@@ -36,9 +36,7 @@ from teacher.published.folder import PREPROCESSOR, licence_of, read_config, revi
 from teacher.published.network import frames_of, mask_of, normalised
 from teacher.published.weights import placed, read_state
 from teacher.tuning.blocks import Block
-
-#: The family that is pre-trained here, on one of the others or on none.
-VIEWS = "distill-views"
+from teacher.tuning.options import VIEWS
 
 #: Samples that become one position of Whisper's encoder, and samples a second.
 _SAMPLES_A_POSITION, _RATE = 320, 16_000

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from distill.errors import DistillError
+from distill.learning.weights import read_tensors
 from teacher.tuning.folder import LEARNED
 from teacher.tuning.methods import Fused, learning
 from teacher.tuning.network import TunedNetwork
-from teacher.tuning.saving import read_learned
 
 #: Where in the folder of several tasks each has its own, a teacher by itself.
 PARTS = "tasks"
@@ -36,7 +36,7 @@ def begin_with(network: TunedNetwork, parts: Sequence[Path]) -> None:
     own = learning(network)
     left = {name for name in own if not _is_fusion(name)}
     for place, folder in enumerate(parts):
-        for name, tensor in read_learned(folder / LEARNED).items():
+        for name, tensor in read_tensors(folder / LEARNED).items():
             whole = placed(name, place)
             if whole not in left or own[whole].shape != tensor.shape:
                 raise DistillError(f"{folder / LEARNED}: the tensor {name} has no place in the teacher of all tasks")

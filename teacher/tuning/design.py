@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from typing import Any
 
-from distill.annotation import AXES
+from distill.annotation import AXES, as_lists, as_tuples
 from distill.errors import DistillError
 from teacher.tuning.options import ADV, COMPOSED, COMPOSITIONS, CONDITIONS, HEADS, LAYERS, METHODS, POOLINGS, TOP
 
@@ -95,7 +95,7 @@ class Design:
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON types."""
-        return {key: _listed(value) for key, value in asdict(self).items()}
+        return {key: as_lists(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> Design:
@@ -108,7 +108,7 @@ class Design:
         Raises:
             DistillError: a key or a value that is not known.
         """
-        given: dict[str, Any] = {key: _hashable(value) for key, value in said.items()}
+        given: dict[str, Any] = {key: as_tuples(value) for key, value in said.items()}
         try:
             return cls(**given)
         except TypeError as error:
@@ -146,14 +146,6 @@ def columns_of(classes: Sequence[Classes]) -> dict[str, slice]:
     """
     ends = list(accumulate((len(names) for _, names in classes), initial=len(AXES)))
     return {column: slice(*ends[place : place + 2]) for place, (column, _) in enumerate(classes)}
-
-
-def _listed(value: Any) -> Any:
-    return [_listed(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(_hashable(each) for each in value) if isinstance(value, list) else value
 
 
 def _split(layers: str) -> tuple[str, int | None]:

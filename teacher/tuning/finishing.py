@@ -16,7 +16,7 @@ from distill.learning.device import choose_device
 from distill.learning.loop import METRICS, answers
 from distill.metrics import agreement, interval, unweighted_recall
 from teacher.tuning import saving
-from teacher.tuning.backbone import VIEWS, Origin
+from teacher.tuning.backbone import Origin
 from teacher.tuning.card import write_model_card
 from teacher.tuning.decoding import CACHE, Decoded
 from teacher.tuning.design import columns_of
@@ -24,6 +24,7 @@ from teacher.tuning.lessons import Lessons, summary
 from teacher.tuning.methods import count
 from teacher.tuning.network import TunedNetwork
 from teacher.tuning.objective import classes
+from teacher.tuning.options import VIEWS
 
 
 def finish(

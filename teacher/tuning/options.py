@@ -35,6 +35,9 @@ METHODS = {
     "prompt": Method("vectors in front of every layer", 5e-4, 1e-4, 30, 6.0, "weighted", "pointwise"),
 }
 
+#: The family of backbones that is pre-trained here, on one of the others or on none.
+VIEWS = "distill-views"
+
 #: What views take: small encoders, all of which learn at the rate of what is small.
 VIEWS_METHODS = {
     "full": METHODS["full"]._replace(what="the encoders of all views", learning_rate=1e-3, epochs=50),

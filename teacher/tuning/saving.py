@@ -55,22 +55,13 @@ def write_learned(path: Path, network: TunedNetwork) -> str:
     return sha256_of(path)
 
 
-def read_learned(path: Path) -> dict[str, Tensor]:
-    """What `write_learned` wrote.
-
-    Raises:
-        DistillError: it cannot be read.
-    """
-    return read_tensors(path)
-
-
 def put_learned(network: TunedNetwork, path: Path) -> None:
     """Put what `write_learned` wrote into a network of the same design, strictly.
 
     Raises:
         DistillError: a tensor is missing, too many, misshaped or of another type, by name.
     """
-    read, own, dtype = read_learned(path), learning(network), _precision(network)
+    read, own, dtype = read_tensors(path), learning(network), _precision(network)
     check_tensors(path, {name: parameter.to(dtype) for name, parameter in own.items()}, read)
     with torch.no_grad():
         for name, parameter in own.items():

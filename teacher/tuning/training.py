@@ -25,7 +25,7 @@ from distill.progress import say
 from teacher.contrastive.backbone import suited
 from teacher.published.folder import read_config
 from teacher.tuning import saving
-from teacher.tuning.backbone import VIEWS, Origin, find_backbone, open_backbone
+from teacher.tuning.backbone import Origin, find_backbone, open_backbone
 from teacher.tuning.batches import TuningBatches
 from teacher.tuning.composing import PARTS, adapters_kept, begin_with
 from teacher.tuning.conditioning import SEX, TRANSCRIPT, VECTOR, beside_of, dimensions_of
@@ -36,7 +36,7 @@ from teacher.tuning.lessons import Lessons, read_lessons
 from teacher.tuning.methods import count
 from teacher.tuning.network import TunedNetwork
 from teacher.tuning.objective import loss_for, score
-from teacher.tuning.options import CCC_OVER, TASKS, method_of
+from teacher.tuning.options import CCC_OVER, TASKS, VIEWS, method_of
 from teacher.tuning.text import TextEncoder, find_text_encoder, open_text_encoder
 
 #: Bytes that each number that learns takes while it does: the weights, their average, the best, two moments, each in
